@@ -240,8 +240,11 @@ static void details_add_error_info(struct details *details, const struct hc_erro
                                           err->missing));
         details_add_number(details, "missing_count", err->missing_count);
     }
-    if (err->reason == HC_POLICY_DENIED)
+    if (err->reason == HC_POLICY_DENIED) {
         details_add_text(details, "rule", err->rule);
+        details_add_text(details, "rule_message", err->rule_message);
+        details_add_text(details, "alternative", err->alternative);
+    }
     info.domain = hc_unconst("hubcache");
     info.reason = hc_unconst(hc_reason_name(err->reason));
     info.n_metadata = details->info_count;

@@ -3,7 +3,8 @@
  * One lock guards the tokens, the memory and the hash's context. It is held for a whole
  * decision, which takes some microseconds and waits for nothing, so that no decision that
  * began with the old tokens is remembered after they have been replaced. Files are read
- * without it, under a lock of their own: the looking thread reads them, and a reload.
+ * without it, under a lock of their own: the thread of file_watcher.h reads them, and a
+ * reload.
  */
 #include "auth.h"
 
@@ -175,12 +176,15 @@ static int auth_look_at_files(struct hc_auth *auth, struct hc_error *err)
 void hc_auth_look(struct hc_auth *auth)
 {
     struct hc_error ignored; /* logged */
+    HC_LOCKED(&auth->files.lock);
 
-    {
-        HC_LOCKED(&auth->files.lock);
+    (void)auth_look_at_files(auth, &ignored);
+}
 
-        (void)auth_look_at_files(auth, &ignored);
-    }
+void hc_auth_look_at_url(struct hc_auth *auth)
+{
+    struct hc_error ignored; /* logged */
+
     if (auth_asks_url(auth))
         (void)auth_look_at_keys(auth, &ignored);
 }
@@ -206,7 +210,7 @@ static void *auth_run(void *ctx)
     struct hc_error err;
 
     while (hc_cancellation_sleep(auth->end, LOOK_EVERY_MS, &err) == 0)
-        hc_auth_look(auth);
+        hc_auth_look_at_url(auth);
     return NULL;
 }
 
@@ -271,12 +275,11 @@ struct hc_auth *hc_auth_open(const struct hc_auth_settings *settings,
 
 int hc_auth_start(struct hc_auth *auth, struct hc_error *err)
 {
-    struct hc_error ignored; /* logged */
-
-    if (auth_asks_url(auth))
-        (void)auth_look_at_keys(auth, &ignored);
+    if (!auth_asks_url(auth))
+        return 0;
+    hc_auth_look_at_url(auth);
     if (pthread_create(&auth->thread, NULL, auth_run, auth) != 0)
-        return hc_fail(err, HC_INTERNAL, "no thread to look at the files of callers");
+        return hc_fail(err, HC_INTERNAL, "no thread to ask for the keys of callers");
     auth->is_started = true;
     return 0;
 }

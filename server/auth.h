@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Decides who calls. A caller proves its identity by a token in the header
- * "authorization: Bearer …", which is a line of --auth-tokens or a JWT signed by a key of
- * --auth-jwt-keys, or by the connection: by the certificate that the client has shown
+ * "authorization: Bearer …", which is a line of --auth-tokens or a JWT signed by a key
+ * of --auth-jwt-keys, or by the connection: by the certificate that the client has shown
  * over TLS, or by the user who, as the kernel says, has connected to a unix socket. A
  * header comes before a connection.
  *
@@ -37,14 +37,18 @@ struct hc_auth *hc_auth_open(const struct hc_auth_settings *settings,
 void hc_auth_close(struct hc_auth *auth);
 HC_DEFINE_AUTO(hc_auth, hc_auth_close)
 
-/* Asks the URL of keys, if there is one, and starts the thread that looks at files. */
+/* If the keys have a URL, asks it, and starts a thread that asks it again: a server that
+ * does not answer keeps only that thread. */
 int hc_auth_start(struct hc_auth *auth, struct hc_error *err);
 
-/* What that thread does every two seconds. */
+/* What the thread of file_watcher.h does every two seconds: looks at the files. */
 void hc_auth_look(struct hc_auth *auth);
 
+/* What the thread of the URL does every two seconds. */
+void hc_auth_look_at_url(struct hc_auth *auth);
+
 /*
- * From any thread: reads the files again even if they look unchanged, and has that thread
+ * From any thread: reads the files again even if they look unchanged, and has the thread
  * ask the URL of keys soon. -1: a file is wrong, and what it said before still holds.
  */
 int hc_auth_reload(struct hc_auth *auth, struct hc_error *err);

@@ -80,7 +80,7 @@ static bool key_is_same(const struct hc_request_key *one,
                         const struct hc_request_key *other)
 {
     return one->kind == other->kind && one->size == other->size &&
-           strcmp(one->token, other->token) == 0 &&
+           one->policy == other->policy && strcmp(one->token, other->token) == 0 &&
            identity_is_same(one->identity, other->identity) &&
            memcmp(one->request, other->request, one->size) == 0;
 }

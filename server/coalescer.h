@@ -31,8 +31,8 @@ struct hc_resolve_kind;
 struct hc_waiter;
 
 /*
- * Identifies the work. Two keys are equal when their first five members are: what calls
- * share is what the same identity, with the same Hub token, may have.
+ * Identifies the work. Two keys are equal when their first six members are: what calls
+ * share is what the same identity, with the same Hub token, may have by one policy.
  */
 struct hc_request_key {
     const struct hc_resolve_kind *kind;
@@ -40,6 +40,7 @@ struct hc_request_key {
     struct hc_caller *identity; /* NULL: anonymous */
     const uint8_t *request;
     size_t size;
+    uint32_t policy;       /* hc_resolver_policy_generation() when the call arrived */
     uint64_t caller, repo; /* hashes, which base/workers.h shares the pools by */
     bool was_looked_up;    /* the disk does not answer it */
     struct hc_trace trace; /* of the call that begins the work */

@@ -181,6 +181,9 @@ int hc_encode_snapshot(const struct hc_snapshot *snapshot, struct hc_arena *aren
     message->downloaded_bytes = snapshot->downloaded_bytes;
     message->source = (Hubcache__V1__Source)snapshot->source;
     message->stale = snapshot->stale;
+    message->excluded = snapshot->excluded;
+    message->n_excluded = snapshot->excluded_listed;
+    message->excluded_total = snapshot->excluded_total;
     return 0;
 }
 

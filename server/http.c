@@ -55,12 +55,27 @@ static unsigned page_write_metrics(struct hc_http *http, FILE *out)
     return MHD_HTTP_OK;
 }
 
+/* A detail for people: the old policy holds, so the server is well. It has the file's
+ * place of the flaw, which is no secret, and not its content. */
+static void write_policy_error(struct hc_policy_file *policy, FILE *out)
+{
+    struct hc_policy_state state;
+
+    if (!policy)
+        return;
+    hc_policy_file_state(policy, &state);
+    if (state.error[0])
+        (void)fputs("the newer policy is wrong, and the old one holds: see the log\n",
+                    out);
+}
+
 /* For probes: a server that stops is not ready, although it still answers calls. */
 static unsigned page_write_health(struct hc_http *http, FILE *out)
 {
     bool is_stopping = atomic_load(&http->is_stopping);
 
     (void)fputs(is_stopping ? "stopping\n" : "ok\n", out);
+    write_policy_error(http->parts.gauges.policy, out);
     return is_stopping ? MHD_HTTP_SERVICE_UNAVAILABLE : MHD_HTTP_OK;
 }
 

@@ -21,6 +21,7 @@
 #include "coalescer.h"
 #include "connections.h"
 #include "evictor.h"
+#include "file_watcher.h"
 #include "freed_memory.h"
 #include "http.h"
 #include "keeper.h"
@@ -84,6 +85,7 @@ struct server {
     struct hc_request_log *request_log;
     struct hc_resolver *resolver;
     struct hc_server_status *status;
+    struct hc_policy_file *policy;
     struct hc_reload *reload;
     struct hc_workers *hub, *disk;
     struct hc_resolver_service *service;
@@ -98,6 +100,7 @@ struct server {
     struct hc_sweeper *sweeper;
     struct hc_evictor *evictor;
     struct hc_volume_probe *probe;
+    struct hc_file_watcher *watcher;
     struct hc_watchdog *watchdog;
 };
 
@@ -111,6 +114,7 @@ static void server_close(struct server *server)
     hc_http_close(server->http);
     hc_watchdog_close(server->watchdog);
     hc_rpc_close(server->rpc);
+    hc_file_watcher_close(server->watcher);
     hc_reflection_service_free(server->reflection);
     hc_health_service_free(server->health);
     hc_workers_close(server->admin);
@@ -120,6 +124,7 @@ static void server_close(struct server *server)
     hc_workers_close(server->disk);
     hc_workers_close(server->hub);
     hc_reload_close(server->reload);
+    hc_policy_file_close(server->policy);
     hc_volume_probe_close(server->probe);
     hc_evictor_close(server->evictor);
     hc_sweeper_close(server->sweeper);
@@ -322,10 +327,17 @@ static int server_open_resolver(struct server *server, struct hc_error *err)
                       server->request_log);
     hc_resolver_watch_stale(server->resolver, hc_request_log_write_stale,
                             server->request_log);
+    if (server->options->settings.policy_file) {
+        server->policy = hc_policy_file_open(server->resolver,
+                                             server->options->settings.policy_file, err);
+        if (!server->policy)
+            return -1;
+    }
     server->reload =
         hc_reload_open(&(struct hc_reload_parts){.options = server->options,
                                                  .auth = server->auth,
                                                  .tls = server->tls,
+                                                 .policy = server->policy,
                                                  .resolver = server->resolver},
                        err);
     return server->reload ? 0 : -1;
@@ -424,7 +436,8 @@ static int server_bind_http(struct server *server, struct hc_error *err)
                    .reads = hc_resolver_service_reads(server->service),
                    .reload = server->reload,
                    .tls = server->tls,
-                   .audit = server->audit},
+                   .audit = server->audit,
+                   .policy = server->policy},
         .status = server->status,
         .auth = server->auth,
     };
@@ -464,10 +477,15 @@ static int server_start_threads(struct server *server, struct hc_error *err)
         return -1;
     server->probe =
         hc_volume_probe_open(server->resolver, PROBE_EVERY_MS, PROBE_HANGS_MS, err);
-    if (!server->probe || hc_keeper_start(server->keeper, err) < 0 ||
-        hc_auth_start(server->auth, err) < 0 ||
-        (server->tls && hc_tls_start(server->tls, err) < 0) ||
-        hc_rpc_start(server->rpc, err) < 0)
+    if (!server->probe)
+        return -1;
+    server->watcher =
+        hc_file_watcher_open(&(struct hc_watched_files){.auth = server->auth,
+                                                        .tls = server->tls,
+                                                        .policy = server->policy},
+                             err);
+    if (!server->watcher || hc_keeper_start(server->keeper, err) < 0 ||
+        hc_auth_start(server->auth, err) < 0 || hc_rpc_start(server->rpc, err) < 0)
         return -1;
     server->watchdog = hc_watchdog_open(hc_rpc_listener(server->rpc), err);
     return server->watchdog ? 0 : -1;

@@ -19,6 +19,7 @@
 #include "keeper.h"
 #include "listener.h"
 #include "log.h"
+#include "policy_file.h"
 #include "read_stream.h"
 #include "reload.h"
 #include "request_log.h"
@@ -541,6 +542,24 @@ static void write_tls(struct hc_tls *tls, FILE *out)
                           "How often other files were taken into use.", state.replaced);
 }
 
+static void write_policy(struct hc_policy_file *file, FILE *out)
+{
+    struct hc_policy_state state;
+
+    hc_policy_file_state(file, &state);
+    hc_exposition_gauge(out, "hubcache_policy_file_in_use",
+                        "1 while the newest policy file holds, 0 while it is wrong.",
+                        !state.error[0]);
+    hc_exposition_gauge(out, "hubcache_policy_read_timestamp_seconds",
+                        "When the policy that holds was read.", (uint64_t)state.since_s);
+    hc_exposition_head(out, "hubcache_policy_reads_total", "counter",
+                       "How often the policy file was read again, by result.");
+    (void)fprintf(out,
+                  "hubcache_policy_reads_total{result=\"success\"} %" PRIu64 "\n"
+                  "hubcache_policy_reads_total{result=\"failure\"} %" PRIu64 "\n",
+                  state.replaced, state.failed);
+}
+
 /*
  * Each owner counts under a lock of its own, so the numbers are of slightly different
  * moments, as Prometheus expects of a gauge.
@@ -576,6 +595,8 @@ static void write_gauges(const struct hc_gauges *gauges, FILE *out)
         write_tls(gauges->tls, out);
     if (gauges->audit)
         write_audit(gauges->audit, out);
+    if (gauges->policy)
+        write_policy(gauges->policy, out);
     write_usage(gauges->usage, out);
     hc_verify_counts_write(gauges->verify_counts, out);
     hc_exposition_counter(out, "hubcache_log_lines_dropped_total",

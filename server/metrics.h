@@ -18,6 +18,7 @@ struct hc_audit;
 struct hc_keeper;
 struct hc_metrics;
 struct hc_prefetches;
+struct hc_policy_file;
 struct hc_read_streams;
 struct hc_reload;
 struct hc_usage_scanner;
@@ -34,8 +35,9 @@ struct hc_gauges {
     struct hc_rpc *rpc;
     struct hc_read_streams *reads;
     struct hc_reload *reload;
-    struct hc_tls *tls;     /* NULL: clear text */
-    struct hc_audit *audit; /* NULL: none */
+    struct hc_tls *tls;            /* NULL: clear text */
+    struct hc_audit *audit;        /* NULL: none */
+    struct hc_policy_file *policy; /* NULL: none */
     struct hc_usage_scanner *usage;
 };
 

@@ -64,6 +64,8 @@ const struct hc_option hc_option_table[] = {
      "The Hub; default from HF_ENDPOINT"},
     {"token-file", HC_OPTION_TEXT, AT(settings.token_file), "FILE", NULL, NULL, false,
      "Holds the Hub token; default from HF_TOKEN, HF_TOKEN_PATH"},
+    {"policy", HC_OPTION_TEXT, AT(settings.policy_file), "FILE", NULL, NULL, false,
+     "Which caller may have what: rules, aliases, quotas; read again when it changes"},
     {"ca-file", HC_OPTION_TEXT, AT(settings.ca_file), "FILE", NULL, NULL, false,
      "Certificate authorities for TLS; default from SSL_CERT_FILE, REQUESTS_CA_BUNDLE, "
      "..."},

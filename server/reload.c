@@ -148,7 +148,9 @@ static void reload_everything(struct hc_reload *reload)
                HC_TEXT("error", err.message));
         failure_keep(&failure, &err);
     }
-    if (hc_auth_reload(reload->parts.auth, &err) < 0) /* which logs that */
+    if (reload->parts.policy && hc_policy_file_read(reload->parts.policy, &err) < 0)
+        failure_keep(&failure, &err); /* which logs that, as the next */
+    if (hc_auth_reload(reload->parts.auth, &err) < 0)
         failure_keep(&failure, &err);
     if (hc_resolver_check_token(reload->parts.resolver, &err) < 0) {
         HC_LOG(HC_LOG_ERROR, "the token for the Hub cannot be used",

@@ -9,6 +9,7 @@
  *     configuration    options that may change while the server runs take effect at once;
  *                      others are named in the log, and wait for a restart
  *     certificates     the files of --tls-cert, --tls-key and --tls-client-ca
+ *     policy           the file of --policy
  *     callers          the files of --auth-tokens and --auth-jwt-keys
  *     the Hub's token  read for each request in any case: only checked
  */
@@ -17,6 +18,7 @@
 
 #include "auth.h"
 #include "options.h"
+#include "policy_file.h"
 #include "tls.h"
 
 #include <hubcache/resolver.h>
@@ -27,7 +29,8 @@ struct hc_reload;
 struct hc_reload_parts {
     const struct hc_options *options; /* those of the start */
     struct hc_auth *auth;
-    struct hc_tls *tls; /* NULL: there is no TLS */
+    struct hc_tls *tls;            /* NULL: there is no TLS */
+    struct hc_policy_file *policy; /* NULL: there is none */
     struct hc_resolver *resolver;
 };
 

@@ -285,6 +285,9 @@ struct hc_status_facts *hc_server_status_read(struct hc_server_status *status,
     facts->has_tls = status->tls != NULL;
     if (status->tls)
         hc_tls_look_at_state(status->tls, &facts->tls);
+    facts->has_policy = status->gauges.policy != NULL;
+    if (facts->has_policy)
+        hc_policy_file_state(status->gauges.policy, &facts->policy);
     facts_read_counts(facts, status);
     hc_resolver_list_transfers(status->resolver, facts_add_transfer, facts);
     hc_keeper_count(status->gauges.keeper, &facts->kept);

@@ -10,6 +10,7 @@
 #include "keeper.h"
 #include "metrics.h"
 #include "options.h"
+#include "policy_file.h"
 #include "recent_failures.h"
 #include "reload.h"
 #include "status_history.h"
@@ -81,6 +82,8 @@ struct hc_status_facts {
     struct hc_strings listeners;
     bool has_tls;
     struct hc_tls_state tls;
+    bool has_policy;
+    struct hc_policy_state policy;
     struct hc_reload_status reload;
 
     struct hc_reading now; /* counters since the start, and loads */

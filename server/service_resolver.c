@@ -403,6 +403,7 @@ static void call_resolve(struct hc_resolver_service *service, struct hc_rpc_call
         call_reply(service, call, &resolve, watches);
     } else {
         key.repo = hc_request_repo_hash(resolve.target);
+        key.policy = hc_resolver_policy_generation(service->resolver);
         call_coalesce(service, call, &key, message, watches);
     }
 }
@@ -549,6 +550,7 @@ static void method_read_file(void *ctx, struct hc_rpc_call *call,
         result = hc_fail_memory(&err);
     if (result == 0) {
         key.repo = hc_request_repo_hash(resolve.target);
+        key.policy = hc_resolver_policy_generation(service->resolver);
         result = hc_read_streams_begin(service->reads, call, &key, request, &err);
     }
     if (result < 0)

@@ -72,6 +72,18 @@ static json_t *json_tls(const struct hc_status_facts *facts)
                      json_size(tls->failed), "error", json_text(tls->err.message));
 }
 
+/* null: without a policy. */
+static json_t *json_policy(const struct hc_status_facts *facts)
+{
+    const struct hc_policy_state *policy = &facts->policy;
+
+    if (!facts->has_policy)
+        return json_null();
+    return json_pack("{s:o, s:I, s:I, s:o}", "read", json_time(policy->since_s * 1000),
+                     "replaced", json_size(policy->replaced), "failed",
+                     json_size(policy->failed), "error", json_text(policy->error));
+}
+
 /* null: there was none since the start. */
 static json_t *json_reload(const struct hc_reload_status *reload)
 {
@@ -89,15 +101,16 @@ static json_t *json_server(const struct hc_status_facts *facts)
 
     for (size_t i = 0; i < facts->listeners.count; i++)
         (void)json_array_append_new(listeners, json_text(facts->listeners.items[i]));
-    return json_pack("{s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:s, s:o, s:o}",
-                     "version", hc_version(), "host", json_text(facts->host), "state",
-                     facts->is_stopping ? "stopping" : "serving", "started",
-                     json_time(facts->started_ms), "uptime_seconds",
-                     json_seconds(facts->now_ms - facts->started_ms), "listeners",
-                     listeners, "cache_root", json_text(facts->cache_root), "cache_id",
-                     json_text(facts->cache_id), "endpoint", json_text(facts->endpoint),
-                     "offline", facts->is_offline, "authentication", facts->auth, "tls",
-                     json_tls(facts), "reload", json_reload(&facts->reload));
+    return json_pack(
+        "{s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:s, s:o, s:o, s:o}",
+        "version", hc_version(), "host", json_text(facts->host), "state",
+        facts->is_stopping ? "stopping" : "serving", "started",
+        json_time(facts->started_ms), "uptime_seconds",
+        json_seconds(facts->now_ms - facts->started_ms), "listeners", listeners,
+        "cache_root", json_text(facts->cache_root), "cache_id",
+        json_text(facts->cache_id), "endpoint", json_text(facts->endpoint), "offline",
+        facts->is_offline, "authentication", facts->auth, "tls", json_tls(facts),
+        "policy", json_policy(facts), "reload", json_reload(&facts->reload));
 }
 
 /* Values as --check-config prints them. */

@@ -499,6 +499,21 @@ static void write_certificate(const struct hc_status_facts *facts, FILE *out)
     }
 }
 
+static void write_policy(const struct hc_status_facts *facts, FILE *out)
+{
+    const struct hc_policy_state *policy = &facts->policy;
+
+    (void)fputs("<div><dt>Policy</dt><dd>read ", out);
+    write_age(out, facts->now_ms, policy->since_s * 1000);
+    (void)fprintf(out, "<br><small>read again %" PRIu64 " times</small></dd></div>\n",
+                  policy->replaced);
+    if (*policy->error) {
+        (void)fputs("<div><dt>The newer policy is wrong</dt><dd class=\"bad\">", out);
+        hc_html_text(out, policy->error);
+        (void)fputs("</dd></div>\n", out);
+    }
+}
+
 static void write_reload(const struct hc_status_facts *facts, FILE *out)
 {
     const struct hc_reload_status *reload = &facts->reload;
@@ -527,6 +542,8 @@ static void slot_server(const struct hc_status_facts *facts, FILE *out)
     write_fact(out, "Authentication", facts->auth);
     if (facts->has_tls)
         write_certificate(facts, out);
+    if (facts->has_policy)
+        write_policy(facts, out);
     if (facts->reload.last_s > 0)
         write_reload(facts, out);
 }

@@ -12,14 +12,11 @@
 #include "log.h"
 #include "watched_file.h"
 
-#include <base/cancellation.h>
 #include <base/error.h>
 #include <base/text.h>
 
 #include <string.h>
 #include <time.h>
-
-enum { LOOK_EVERY_MS = 2000 };
 
 enum { CERT, KEY, CLIENT_CA, FILES };
 
@@ -29,9 +26,6 @@ struct hc_tls {
     const struct hc_tls_settings *settings;
     struct hc_watched_file files[FILES]; /* the looking thread's, as the next */
     char failure[sizeof((struct hc_error *)0)->message]; /* logged last; "": none */
-    struct hc_cancellation *end;
-    pthread_t thread;
-    bool is_started;
     struct {
         pthread_mutex_t lock;
         struct hc_tls_pem pem;
@@ -180,16 +174,6 @@ void hc_tls_look(struct hc_tls *tls)
     (void)hc_format(tls->failure, sizeof tls->failure, "%s", err.message);
 }
 
-static void *tls_run(void *ctx)
-{
-    struct hc_tls *tls = ctx;
-    struct hc_error err;
-
-    while (hc_cancellation_sleep(tls->end, LOOK_EVERY_MS, &err) == 0)
-        hc_tls_look(tls);
-    return NULL;
-}
-
 /* --- life ----------------------------------------------------------------------------
  */
 
@@ -206,32 +190,14 @@ struct hc_tls *hc_tls_open(const struct hc_tls_settings *settings, struct hc_err
     tls->files[KEY].path = settings->key;
     tls->files[CLIENT_CA].path = settings->client_ca;
     (void)pthread_mutex_init(&tls->shared.lock, NULL);
-    tls->end = hc_cancellation_new(HC_NO_DEADLINE);
-    if (!tls->end) {
-        (void)hc_fail_memory(err);
-        return NULL;
-    }
     (void)tls_files_have_changed(tls); /* before they are read */
     return hc_tls_read(tls, err) < 0 ? NULL : hc_take(&tls);
-}
-
-int hc_tls_start(struct hc_tls *tls, struct hc_error *err)
-{
-    if (pthread_create(&tls->thread, NULL, tls_run, tls) != 0)
-        return hc_fail(err, HC_INTERNAL, "no thread to look at the certificate");
-    tls->is_started = true;
-    return 0;
 }
 
 void hc_tls_close(struct hc_tls *tls)
 {
     if (!tls)
         return;
-    if (tls->is_started) {
-        hc_cancellation_cancel(tls->end);
-        (void)pthread_join(tls->thread, NULL);
-    }
-    hc_cancellation_free(tls->end);
     hc_tls_pem_clear(&tls->shared.pem);
     (void)pthread_mutex_destroy(&tls->shared.lock);
     free(tls);

@@ -32,16 +32,13 @@ struct hc_tls *hc_tls_open(const struct hc_tls_settings *settings, struct hc_err
 void hc_tls_close(struct hc_tls *tls);
 HC_DEFINE_AUTO(hc_tls, hc_tls_close)
 
-/* Starts the thread that looks at the files. */
-int hc_tls_start(struct hc_tls *tls, struct hc_error *err);
-
 /*
  * Reads the files now. 1: they have replaced those in use; 0: they are those in use; -1:
  * INVALID_OPTIONS names a wrong one, and those in use stay.
  */
 int hc_tls_read(struct hc_tls *tls, struct hc_error *err);
 
-/* What that thread does every two seconds. */
+/* What the thread of file_watcher.h does every two seconds, and no other. */
 void hc_tls_look(struct hc_tls *tls);
 
 enum hc_tls_clients { HC_TLS_NO_CLIENTS, HC_TLS_OPTIONAL_CLIENTS, HC_TLS_ALL_CLIENTS };

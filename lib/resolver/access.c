@@ -162,8 +162,7 @@ static int access_ask(struct hc_resolution *resolution, bool was_granted,
                                           .answer_size = sizeof answer,
                                           .run = access_question_run,
                                           .ctx = resolution};
-    int result = hc_token_choose(&resolver->settings, resolution->options->hub_token,
-                                 &resolver->had_token_file, token, err);
+    int result = hc_resolution_choose_token(resolution, token, err);
 
     if (result < 0)
         return -1;

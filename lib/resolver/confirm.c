@@ -21,8 +21,9 @@ struct confirmation {
     char *id, *revision;
     enum hc_repo_type type;
     bool is_of_snapshot;
-    bool looks_at_all;       /* at each file of it */
-    struct hc_strings paths; /* or, of a snapshot, allow_patterns */
+    bool looks_at_all;           /* at each file of it */
+    struct hc_decision decision; /* which of them the caller may have */
+    struct hc_strings paths;     /* or, of a snapshot, allow_patterns */
     struct hc_strings ignored;
 };
 
@@ -34,6 +35,7 @@ static void confirmation_free(struct confirmation *confirmation)
     free(confirmation->revision);
     hc_strings_clear(&confirmation->paths);
     hc_strings_clear(&confirmation->ignored);
+    hc_decision_clear(&confirmation->decision);
     free(confirmation);
 }
 
@@ -51,7 +53,8 @@ static void confirmation_look_at_snapshot(const struct confirmation *confirmatio
         .options.local_files_only = true,
     };
 
-    hc_snapshot_confirm(confirmation->resolver, &request, confirmation->looks_at_all);
+    hc_snapshot_confirm(confirmation->resolver, &request, &confirmation->decision,
+                        confirmation->looks_at_all);
 }
 
 static void confirmation_look_at_files(const struct confirmation *confirmation,
@@ -112,6 +115,7 @@ static struct confirmation *confirmation_new(const struct hc_resolution *resolut
     confirmation->type = repo->type;
     confirmation->is_of_snapshot = is_of_snapshot;
     if (!confirmation->id || !confirmation->revision ||
+        hc_decision_copy(&confirmation->decision, &resolution->decision, &ignored) < 0 ||
         strings_copy(&confirmation->paths, texts->allow, texts->allow_count, &ignored) <
             0 ||
         strings_copy(&confirmation->ignored, texts->ignore, texts->ignore_count,

@@ -94,6 +94,7 @@ int hc_resolution_find_file(const struct hc_resolution *resolution, const char *
         return -1;
     if (hc_resolved_file_init(resolver, pointer.cache_path, path, file, err) < 0)
         return -1;
+    hc_resolution_name_rule(resolution, path, file->rule);
     memcpy(file->commit_hash, commit, HC_COMMIT_SIZE);
     memcpy(file->etag, pointer.etag, sizeof pointer.etag);
     file->size_bytes = pointer.size;
@@ -121,6 +122,7 @@ static int file_answer_described(const struct file_resolution *self, struct hc_e
         return -1;
     if (hc_resolved_file_init(resolver, cache_path, resolution->path, file, err) < 0)
         return -1;
+    hc_resolution_name_rule(resolution, resolution->path, file->rule);
     memcpy(file->commit_hash, resolution->commit, HC_COMMIT_SIZE);
     memcpy(file->etag, metadata->etag, sizeof metadata->etag);
     file->size_bytes = metadata->size == HC_SIZE_UNKNOWN ? size : metadata->size;
@@ -408,7 +410,10 @@ static int file_find_local(struct hc_resolution *resolution, const char *directo
 {
     const struct file_resolution *self = (const struct file_resolution *)resolution;
 
-    return hc_local_file(directory, resolution->path, self->file, err) < 0 ? -1 : 1;
+    if (hc_local_file(directory, resolution->path, self->file, err) < 0)
+        return -1;
+    hc_resolution_name_rule(resolution, resolution->path, self->file->rule);
+    return 1;
 }
 
 static int file_find_cached(struct hc_resolution *resolution, const char *commit,

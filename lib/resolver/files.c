@@ -120,6 +120,7 @@ static int files_answer_entry(const struct hc_resolution *resolution,
         return -1;
     file->source = HC_SOURCE_HUB;
     file->size_bytes = hc_entry_size(entry);
+    hc_resolution_name_rule(resolution, entry->path, file->rule);
     memcpy(file->commit_hash, resolution->commit, HC_COMMIT_SIZE);
     (void)hc_format(file->etag, sizeof file->etag, "%s", hc_entry_etag(entry));
     return 1;
@@ -172,6 +173,9 @@ static int files_find_one(const struct hc_resolution *resolution, const char *co
         return files_fail_offline(resolution, commit, path, err);
     if (tree && !entry)
         return files_fail_absent(resolution, path, err);
+    if (entry &&
+        hc_resolution_authorize_file(resolution, path, hc_entry_size(entry), err) < 0)
+        return -1;
     if (entry && resolution->options->dry_run)
         return files_answer_entry(resolution, entry, file, err);
     return 0;
@@ -276,6 +280,8 @@ static int files_find_local(struct hc_resolution *resolution, const char *direct
         const char *path = self->paths.items[i];
         int result = hc_local_file(directory, path, &file, err);
 
+        if (result == 0)
+            hc_resolution_name_rule(resolution, path, file.rule);
         if (result < 0 && files_add_missing(self, path, err) < 0)
             return -1;
         if (result == 0 && files_add_found(self, &file, err) < 0)
@@ -363,6 +369,8 @@ static int files_list_uncached(const struct files_resolution *self,
 
         if (!entry)
             continue;
+        if (hc_resolution_authorize_file(resolution, path, hc_entry_size(entry), err) < 0)
+            return -1;
         if (!resolution->options->force_download)
             found = hc_pointer_find(resolution->resolver->cache, &resolution->repo,
                                     resolution->commit, path, &pointer, err);

@@ -114,16 +114,36 @@ int hc_local_file(const char *dir, const char *path, struct hc_file *file,
     return local_answer_file(dir, path, (uint64_t)status.st_size, file, err);
 }
 
-/* One more regular file of the directory, if the patterns select it. */
-static int local_add_file(const struct hc_snapshot_request *request,
-                          struct hc_filter *filter, const char *path, uint64_t size,
-                          struct hc_snapshot *snapshot, struct hc_error *err)
+/* One more file that the patterns select and policy denies. */
+static int local_exclude_file(struct hc_snapshot *snapshot, const char *path,
+                              struct hc_error *err)
 {
-    int selected = hc_filter_select(filter, path, err);
+    struct hc_strings excluded = {.items = snapshot->excluded,
+                                  .count = snapshot->excluded_listed,
+                                  .capacity = snapshot->excluded_listed};
+    int added = 0;
+
+    if (snapshot->excluded_total++ < HC_MISSING_MAX)
+        added = hc_strings_add(&excluded, path, err);
+    snapshot->excluded = excluded.items;
+    snapshot->excluded_listed = excluded.count;
+    return added;
+}
+
+/* One more regular file of the directory, if the patterns select it. */
+static int local_add_file(const struct hc_local_selection *selection, const char *path,
+                          uint64_t size, struct hc_snapshot *snapshot,
+                          struct hc_error *err)
+{
+    const struct hc_snapshot_request *request = selection->request;
+    struct hc_verdict verdict = hc_decision_verdict(selection->decision, path, size);
+    int selected = hc_filter_select(selection->filter, path, err);
     struct hc_file file;
 
     if (selected <= 0)
         return selected;
+    if (!verdict.is_allowed)
+        return local_exclude_file(snapshot, path, err);
     snapshot->file_count++;
     snapshot->size_bytes = hc_size_add(snapshot->size_bytes, size);
     if (!request->list_files)
@@ -135,9 +155,8 @@ static int local_add_file(const struct hc_snapshot_request *request,
 
 /* Every regular file below the snapshot's path. A symlink to a file is one, a symlink to
  * a directory is not followed, so that the walk ends; what is too deep is left out. */
-static int local_add_files(const struct hc_snapshot_request *request,
-                           struct hc_filter *filter, struct hc_snapshot *snapshot,
-                           struct hc_error *err)
+static int local_add_files(const struct hc_local_selection *selection,
+                           struct hc_snapshot *snapshot, struct hc_error *err)
 {
     HC_AUTO_VALUE(hc_directory_walk)
     walk = hc_directory_walk(AT_FDCWD, snapshot->path, HC_DEPTH_MAX);
@@ -146,7 +165,7 @@ static int local_add_files(const struct hc_snapshot_request *request,
     while (hc_directory_walk_next(&walk) && walk.errnum == 0) {
         if ((S_ISREG(walk.type) || S_ISLNK(walk.type)) &&
             fstatat(walk.dir, walk.name, &status, 0) == 0 && S_ISREG(status.st_mode) &&
-            local_add_file(request, filter, walk.path, (uint64_t)status.st_size, snapshot,
+            local_add_file(selection, walk.path, (uint64_t)status.st_size, snapshot,
                            err) < 0)
             return -1;
     }
@@ -156,9 +175,8 @@ static int local_add_files(const struct hc_snapshot_request *request,
                          walk.path);
 }
 
-int hc_local_snapshot(const char *dir, const struct hc_snapshot_request *request,
-                      struct hc_filter *filter, struct hc_snapshot *snapshot,
-                      struct hc_error *err)
+int hc_local_snapshot(const char *dir, const struct hc_local_selection *selection,
+                      struct hc_snapshot *snapshot, struct hc_error *err)
 {
     *snapshot = (struct hc_snapshot){
         .completeness = HC_UNKNOWN, /* no listing says what should be here */
@@ -168,7 +186,7 @@ int hc_local_snapshot(const char *dir, const struct hc_snapshot_request *request
     if (!snapshot->path)
         return -1;
     snapshot->cache_path = snapshot->path + strlen(dir);
-    if (local_add_files(request, filter, snapshot, err) == 0)
+    if (local_add_files(selection, snapshot, err) == 0)
         return 0;
     hc_snapshot_clear(snapshot);
     return -1;

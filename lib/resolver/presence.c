@@ -36,15 +36,31 @@ static int entry_fail_unsafe(const struct hc_resolution *resolution,
                    resolution->revision, shown);
 }
 
-static int presence_select(const struct hc_presence_check *check, struct hc_error *err)
+/* 1: the patterns select the entry, and policy allows it; 0; -1. */
+static int presence_select_entry(struct hc_presence_check *check,
+                                 const struct hc_entry *entry, struct hc_error *err)
+{
+    const struct hc_decision *decision = &check->resolution->decision;
+    int selected = hc_filter_select(check->filter, entry->path, err);
+
+    if (selected <= 0 ||
+        hc_decision_verdict(decision, entry->path, hc_entry_size(entry)).is_allowed)
+        return selected;
+    if (check->excluded_total++ < HC_MISSING_MAX &&
+        hc_strings_add(&check->excluded, entry->path, err) < 0)
+        return -1;
+    return 0;
+}
+
+static int presence_select(struct hc_presence_check *check, struct hc_error *err)
 {
     const struct hc_tree *tree = check->tree;
-    struct hc_filter *filter = check->filter;
+    const struct hc_filter *filter = check->filter;
 
     if (hc_filter_check(filter, tree->count, err) < 0)
         return -1;
     for (size_t i = 0; i < tree->count; i++) {
-        int selected = hc_filter_select(filter, tree->entries[i].path, err);
+        int selected = presence_select_entry(check, &tree->entries[i], err);
 
         if (selected < 0)
             return -1;
@@ -205,4 +221,5 @@ void hc_presence_check_clear(struct hc_presence_check *check)
 {
     free(check->files);
     check->files = NULL;
+    hc_strings_clear(&check->excluded);
 }

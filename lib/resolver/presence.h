@@ -29,7 +29,9 @@ struct hc_presence_check {
 
     /* Set by hc_presence_find(). */
     uint8_t *files; /* an enum hc_presence for each entry, none of them HC_SELECTED */
-    bool is_old;    /* goes by a proof, and the files should be looked at again */
+    struct hc_strings excluded; /* selected, but denied by policy: the first names */
+    unsigned excluded_total;
+    bool is_old; /* goes by a proof, and the files should be looked at again */
 };
 
 /* -1: INVALID_PATTERN, a selected file whose name is unsafe, a volume that fails, or a

@@ -110,12 +110,39 @@ static int resolution_authorize(struct hc_resolution *resolution, struct hc_rule
     if (hc_policy_authorize(hc_take(&rules), &request, &resolution->decision, err) < 0)
         return -1;
     resolution_reuse_rules(resolution);
-    if (resolution->kind->authorize && resolution->kind->authorize(resolution, err) < 0)
+    if (resolution->kind->authorize && resolution->kind->authorize(resolution, err) < 0) {
+        resolution->is_file_denied = true;
         return -1;
+    }
     resolution->has_own_staleness = resolution->options->has_max_staleness;
     resolution->granted = hc_policy_grant(&resolution->decision, resolution->options);
     resolution->options = &resolution->granted;
     return 0;
+}
+
+void hc_resolution_name_rule(const struct hc_resolution *resolution, const char *path,
+                             char rule[HC_RULE_NAME_MAX + 1])
+{
+    const struct hc_decision *decision = &resolution->decision;
+
+    rule[0] = '\0';
+    if (decision->rules)
+        (void)hc_format(rule, HC_RULE_NAME_MAX + 1, "%s",
+                        hc_rule_name(
+                            hc_decision_verdict(decision, path, HC_SIZE_UNKNOWN).rule));
+}
+
+int hc_resolution_choose_token(const struct hc_resolution *resolution,
+                               char token[HC_TOKEN_MAX + 1], struct hc_error *err)
+{
+    struct hc_resolver *resolver = resolution->resolver;
+    const struct hc_rule *rule = resolution->decision.rule;
+    const char *own_token = resolution->options->hub_token;
+
+    if (rule && rule->token_file && !(own_token && own_token[0]))
+        return hc_token_read(rule->token_file, token, err);
+    return hc_token_choose(&resolver->settings, own_token, &resolver->had_token_file,
+                           token, err);
 }
 
 void hc_resolution_clear(struct hc_resolution *resolution)
@@ -257,7 +284,7 @@ static int resolution_find(struct hc_resolution *resolution, bool asks_hub,
     if (hc_local_find(resolution->resolver, resolution->target->id, directory))
         local_id = hc_local_id(resolution->resolver, directory);
     if (resolution_authorize(resolution, hc_take(&rules), local_id, err) < 0)
-        return -1;
+        return local_id ? -1 : hc_resolution_offer_alternative(resolution, err);
     if (local_id)
         return resolution->kind->find_local(resolution, directory, err);
     if (hc_resolution_check(resolution, err) < 0)
@@ -277,9 +304,10 @@ static void resolution_warm(const struct hc_resolution *resolution)
 }
 
 /*
- * The steps of resolution_find() and resolution_find_cached(), with two exceptions: what
- * is not remembered may still be on the volume, so nothing fails as not cached; and which
- * local directories there are is not remembered, so a server that has local roots looks.
+ * The steps of resolution_find() and resolution_find_cached(), with three exceptions:
+ * what is not remembered may still be on the volume, so nothing fails as not cached; a
+ * denied file fails there, too, where an alternative to it is looked for; and which local
+ * directories there are is not remembered, so a server that has local roots looks.
  */
 int hc_resolution_recall(struct hc_resolution *resolution, struct hc_error *err)
 {
@@ -291,9 +319,10 @@ int hc_resolution_recall(struct hc_resolution *resolution, struct hc_error *err)
     if (resolution->resolver->settings.local_root_count > 0)
         return 0;
     rules = hc_policy_hold_rules(&resolution->resolver->policy);
-    if (resolution_replace_alias(resolution, rules, err) < 0 ||
-        resolution_authorize(resolution, hc_take(&rules), NULL, err) < 0)
+    if (resolution_replace_alias(resolution, rules, err) < 0)
         return -1;
+    if (resolution_authorize(resolution, hc_take(&rules), NULL, err) < 0)
+        return resolution->is_file_denied ? 0 : -1;
     if (hc_resolution_check(resolution, err) < 0)
         return -1;
     found = hc_resolution_check_access(resolution, HC_ACCESS_BY_MEMORY, err);
@@ -608,8 +637,7 @@ static int resolution_describe_or_fall_back(struct hc_resolution *resolution,
     has_older =
         is_old && !resolution->options->force_download && !resolution->refuses_older &&
         resolution->kind->find_cached(resolution, resolution->ref_commit, &ignored) == 1;
-    if (hc_token_choose(&resolver->settings, own_token, &resolver->had_token_file, token,
-                        err) == 0 &&
+    if (hc_resolution_choose_token(resolution, token, err) == 0 &&
         resolution_describe(resolution, is_old, has_older, err) == 0)
         return 0;
     is_own_token = (own_token && own_token[0]) || resolver->access;

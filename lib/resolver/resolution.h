@@ -95,6 +95,7 @@ struct hc_resolution {
     struct hc_fetch_options granted;
     bool is_alias;
     bool has_own_staleness; /* the caller itself says how old the ref may be */
+    bool is_file_denied; /* authorize failed because of a file that the request names */
 
     /* Set by the check. */
     struct hc_repo repo;
@@ -142,6 +143,14 @@ void hc_resolution_clear(struct hc_resolution *resolution);
 /* The check: INVALID_* for a bad repo id, a bad revision or options that exclude each
  * other; before any I/O. */
 int hc_resolution_check(struct hc_resolution *resolution, struct hc_error *err);
+
+/* The rule that allows the file; "" without a policy. */
+void hc_resolution_name_rule(const struct hc_resolution *resolution, const char *path,
+                             char rule[HC_RULE_NAME_MAX + 1]);
+
+/* Chooses the token that the Hub is asked with. */
+int hc_resolution_choose_token(const struct hc_resolution *resolution,
+                               char token[HC_TOKEN_MAX + 1], struct hc_error *err);
 
 /* May the caller have the file, of this size or HC_SIZE_UNKNOWN? POLICY_DENIED. */
 int hc_resolution_authorize_file(const struct hc_resolution *resolution, const char *path,
@@ -209,6 +218,15 @@ void hc_resolution_note_access(const struct hc_resolution *resolution,
                                enum hc_visibility visibility);
 void hc_resolution_deny_access(const struct hc_resolution *resolution,
                                const struct hc_error *refusal);
+
+/* ---- alternative.c ----------------------------------------------------------------- */
+
+/*
+ * For a failure of authorize: if a file was denied, and a cached listing of the commit
+ * has a file that the caller may have instead, `err` says so, too. Returns -1.
+ */
+int hc_resolution_offer_alternative(struct hc_resolution *resolution,
+                                    struct hc_error *err);
 
 /* ---- blob.c ------------------------------------------------------------------------ */
 
@@ -278,8 +296,10 @@ void hc_confirm_snapshot(const struct hc_resolution *resolution,
  * remembers. */
 void hc_files_confirm(struct hc_resolver *resolver,
                       const struct hc_files_request *request);
+/* `decision`: which files of it are of interest. */
 void hc_snapshot_confirm(struct hc_resolver *resolver,
-                         const struct hc_snapshot_request *request, bool looks_at_all);
+                         const struct hc_snapshot_request *request,
+                         const struct hc_decision *decision, bool looks_at_all);
 
 /* ---- files.c and snapshot.c, for lease.c ------------------------------------------- */
 

@@ -266,6 +266,11 @@ int hc_resolver_load_policy(struct hc_resolver *resolver, struct hc_error *err)
     return 0;
 }
 
+uint32_t hc_resolver_policy_generation(const struct hc_resolver *resolver)
+{
+    return atomic_load(&resolver->policy.generation);
+}
+
 void hc_resolver_change(struct hc_resolver *resolver, const struct hc_settings *settings)
 {
     atomic_store(&resolver->policy.offline, settings->offline);

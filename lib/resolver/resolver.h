@@ -8,6 +8,7 @@
  *     resolver.c    opening, closing, sweeping
  *     resolution.c  the steps of one request, and when an older answer has to do
  *     access.c      whether the Hub gives the repo to the caller
+ *     alternative.c what a caller may have instead of a file that policy denies
  *     revision.c    what the Hub says a revision means, and what is in that commit
  *     file.c        one file; the hit path
  *     files.c       several files of one commit
@@ -98,10 +99,16 @@ bool hc_local_has(const struct hc_resolver *resolver, const char *path);
 int hc_local_file(const char *dir, const char *path, struct hc_file *file,
                   struct hc_error *err);
 
-/* All files that `filter` selects; UNKNOWN, for there is no listing to compare with. */
-int hc_local_snapshot(const char *dir, const struct hc_snapshot_request *request,
-                      struct hc_filter *filter, struct hc_snapshot *snapshot,
-                      struct hc_error *err);
+/* Which files of a directory. Borrowed. */
+struct hc_local_selection {
+    const struct hc_snapshot_request *request;
+    struct hc_filter *filter; /* made of its patterns */
+    const struct hc_decision *decision;
+};
+
+/* All of these files; UNKNOWN, for there is no listing to compare with. */
+int hc_local_snapshot(const char *dir, const struct hc_local_selection *selection,
+                      struct hc_snapshot *snapshot, struct hc_error *err);
 
 /* ---- lease.c ----------------------------------------------------------------------- */
 

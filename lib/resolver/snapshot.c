@@ -63,9 +63,12 @@ void hc_snapshot_clear(struct hc_snapshot *snapshot)
 {
     struct hc_strings missing = {.items = snapshot->missing,
                                  .count = snapshot->missing_listed};
+    struct hc_strings excluded = {.items = snapshot->excluded,
+                                  .count = snapshot->excluded_listed};
 
     free(snapshot->path);
     hc_strings_clear(&missing);
+    hc_strings_clear(&excluded);
     hc_resolved_files_clear(snapshot->files, snapshot->listed);
     *snapshot = (struct hc_snapshot){0};
 }
@@ -87,9 +90,59 @@ static int snapshot_set_path(const struct snapshot_resolution *self, const char 
     }
     snapshot->cache_path = snapshot->path + strlen(root) + 1;
     memcpy(snapshot->commit_hash, commit, HC_COMMIT_SIZE);
+    if (resolution->decision.rules)
+        (void)hc_format(snapshot->rule, sizeof snapshot->rule, "%s",
+                        hc_rule_name(resolution->decision.rule));
     snapshot->source = HC_SOURCE_CACHE;
     snapshot->completeness = HC_COMPLETE;
     return 0;
+}
+
+/* By the rule that denies the first of the files, by its name or its size. */
+static int snapshot_fail_all_excluded(const struct snapshot_resolution *self,
+                                      struct hc_error *err)
+{
+    const struct hc_resolution *resolution = &self->resolution;
+    const char *path = self->snapshot->excluded[0];
+    struct hc_verdict verdict =
+        hc_decision_verdict(&resolution->decision, path, UINT64_MAX - 1);
+    char what[512];
+
+    (void)hc_format(what, sizeof what,
+                    "the snapshot of '%.200s' has no other files than '%.100s'%s, which "
+                    "%s",
+                    resolution->target->id, path,
+                    self->snapshot->excluded_total > 1 ? " and such" : "",
+                    verdict.is_too_large ? "is too large, and is" : "is");
+    return hc_fail_denied(err, verdict.rule, what);
+}
+
+/*
+ * What policy says of the answer as a whole: all of its files are denied, or they have
+ * more bytes than the rule allows.
+ */
+static int snapshot_authorize(const struct snapshot_resolution *self,
+                              struct hc_error *err)
+{
+    const struct hc_resolution *resolution = &self->resolution;
+    const struct hc_snapshot *snapshot = self->snapshot;
+    const struct hc_rule *rule = resolution->decision.rule;
+    const char *type = hc_repo_type_name(
+        resolution->target->type ? resolution->target->type : HC_REPO_MODEL);
+
+    if (snapshot->file_count == 0 && snapshot->excluded_listed > 0)
+        return snapshot_fail_all_excluded(self, err);
+    if (!rule || rule->max_snapshot_size == 0 ||
+        snapshot->size_bytes <= rule->max_snapshot_size)
+        return 0;
+    (void)hc_fail(err, HC_POLICY_DENIED,
+                  "the snapshot of %s '%s' is denied by the rule '%s' of the policy: it "
+                  "has %" PRIu64 " bytes, and max_snapshot_size is %" PRIu64
+                  "; select fewer files by patterns%s%s",
+                  type, resolution->target->id, rule->name, snapshot->size_bytes,
+                  rule->max_snapshot_size, rule->message ? ". " : "",
+                  rule->message ? rule->message : "");
+    return hc_fail_by_rule(err, rule);
 }
 
 /* The error lists as many names of missing files as it has room for. */
@@ -131,6 +184,8 @@ static int snapshot_answer_unknown(const struct snapshot_resolution *self,
 {
     const struct hc_resolution *resolution = &self->resolution;
     struct hc_snapshot *snapshot = self->snapshot;
+    const struct hc_local_selection selection = {self->request, self->filter,
+                                                 &resolution->decision};
     struct hc_snapshot counted;
     char cache_path[PATH_MAX];
     struct stat status;
@@ -143,11 +198,17 @@ static int snapshot_answer_unknown(const struct snapshot_resolution *self,
     if (snapshot_set_path(self, commit, err) < 0)
         return -1;
     snapshot->completeness = HC_UNKNOWN;
-    if (hc_local_snapshot(snapshot->path, self->request, self->filter, &counted, err) < 0)
+    if (hc_local_snapshot(snapshot->path, &selection, &counted, err) < 0)
         return -1;
     snapshot->file_count = counted.file_count;
     snapshot->size_bytes = counted.size_bytes;
+    snapshot->excluded = hc_take(&counted.excluded);
+    snapshot->excluded_listed = counted.excluded_listed;
+    snapshot->excluded_total = counted.excluded_total;
+    counted.excluded_listed = 0;
     hc_snapshot_clear(&counted);
+    if (snapshot_authorize(self, err) < 0)
+        return -1;
     return snapshot->file_count > 0; /* none is no answer: the repo may have files */
 }
 
@@ -193,6 +254,7 @@ static int snapshot_list_file(const struct snapshot_resolution *self, const char
         return -1;
     memcpy(file.commit_hash, commit, HC_COMMIT_SIZE);
     (void)hc_format(file.etag, sizeof file.etag, "%s", hc_entry_etag(entry));
+    hc_resolution_name_rule(resolution, entry->path, file.rule);
     file.size_bytes = hc_entry_size(entry);
     file.source = is_cached ? HC_SOURCE_CACHE : HC_SOURCE_HUB;
     return hc_resolved_files_add(&snapshot->files, &snapshot->listed, &file, err);
@@ -237,6 +299,21 @@ static int snapshot_count_entry(struct snapshot_resolution *self, const char *co
     return is_cached ? 0 : snapshot_add_missing(self, entry, err);
 }
 
+/* The answer says which files it leaves out. */
+static void snapshot_take_excluded(const struct snapshot_resolution *self,
+                                   struct hc_presence_check *check)
+{
+    struct hc_snapshot *snapshot = self->snapshot;
+    struct hc_strings old = {.items = snapshot->excluded,
+                             .count = snapshot->excluded_listed};
+
+    hc_strings_clear(&old);
+    snapshot->excluded = check->excluded.items;
+    snapshot->excluded_listed = check->excluded.count;
+    snapshot->excluded_total = check->excluded_total;
+    check->excluded = (struct hc_strings){0};
+}
+
 /* Fills in the answer's figures, with list_files its files, and the missing entries,
  * which are borrowed from `tree`. */
 static int snapshot_check(struct snapshot_resolution *self, const char *commit,
@@ -258,18 +335,21 @@ static int snapshot_check(struct snapshot_resolution *self, const char *commit,
                                  check.files[i] != HC_ABSENT, err) < 0)
             return -1;
     }
+    snapshot_take_excluded(self, &check);
     if (check.is_old)
         hc_confirm_snapshot(&self->resolution, &self->patterns, true);
-    return 0;
+    return snapshot_authorize(self, err);
 }
 
 /* ---- memory ------------------------------------------------------------------------ */
 
 /*
  * A proof is remembered under the snapshot's path and the patterns, each with its length,
- * so that no two selections have the same name. The text is the number of files, their
- * bytes, and the version of the listing in this process: if that is written or dropped,
- * no proof counts that goes by it.
+ * so that no two selections have the same name; and under the key of the decision, so
+ * that it answers callers alone for whom policy leaves out the same files. The text is
+ * the number of files, their bytes, and the version of the listing in this process: if
+ * that is written or dropped, no proof counts that goes by it. Then come the files that
+ * are left out, one a line; if there is no room for them, the proof is not remembered.
  */
 struct remembered_proof {
     char name[HC_MEMO_PATH_MAX + 1]; /* longer ones are not remembered */
@@ -299,7 +379,12 @@ static bool proof_format_name(const struct snapshot_resolution *self, const char
         length = proof_name_add(name, &used, '+', request->allow_patterns[i]);
     for (size_t i = 0; length >= 0 && i < request->ignore_count; i++)
         length = proof_name_add(name, &used, '-', request->ignore_patterns[i]);
-    return length >= 0;
+    if (length < 0 || hc_decision_allows_all(&self->resolution.decision))
+        return length >= 0;
+    name[used++] = '!';
+    return used < HC_MEMO_PATH_MAX &&
+           hc_decision_format_key(&self->resolution.decision, name + used,
+                                  HC_MEMO_PATH_MAX + 1 - used) >= 0;
 }
 
 /* Before the first look that the proof goes by. False: it is not to be remembered. */
@@ -319,12 +404,42 @@ static void proof_store(const struct snapshot_resolution *self,
                         const struct remembered_proof *proof)
 {
     const struct hc_snapshot *snapshot = self->snapshot;
-    char text[64];
+    char text[HC_MEMO_TEXT_MAX + 1];
+    int used = hc_format(text, sizeof text, "%u %" PRIu64 " %" PRIu32,
+                         snapshot->file_count, snapshot->size_bytes, proof->tree_version);
 
-    (void)hc_format(text, sizeof text, "%u %" PRIu64 " %" PRIu32, snapshot->file_count,
-                    snapshot->size_bytes, proof->tree_version);
+    if (snapshot->excluded_total > snapshot->excluded_listed)
+        return;
+    for (size_t i = 0; i < snapshot->excluded_listed; i++) {
+        int length = hc_format(text + used, sizeof text - (size_t)used, "\n%s",
+                               snapshot->excluded[i]);
+
+        if (length < 0)
+            return;
+        used += length;
+    }
     hc_memo_store_proved(hc_cache_memo(self->resolution.resolver->cache), &proof->look,
                          snapshot->file_count + 2, text); /* the listing, the ref */
+}
+
+/* The files that are left out, one a line. */
+static int proof_read_excluded(char *text, struct hc_snapshot *snapshot,
+                               struct hc_error *err)
+{
+    struct hc_strings excluded = {0};
+    char *rest = strchr(text, '\n');
+    int added = 0;
+
+    for (char *name = rest; name && added == 0; name = rest) {
+        rest = strchr(++name, '\n');
+        if (rest)
+            *rest = '\0';
+        added = hc_strings_add(&excluded, name, err);
+    }
+    snapshot->excluded = excluded.items;
+    snapshot->excluded_listed = excluded.count;
+    snapshot->excluded_total = (unsigned)excluded.count;
+    return added;
 }
 
 /* 1 and the answer, when it was proved so recently that nothing need be looked at. */
@@ -348,9 +463,13 @@ static int snapshot_recall(const struct snapshot_resolution *self, const char *c
     if (snapshot_set_path(self, commit, err) < 0)
         return -1;
     /* NOLINTNEXTLINE(cert-err34-c): proof_store() made the text */
-    return sscanf(fact.text, "%u %" SCNu64 " %" SCNu32, &snapshot->file_count,
-                  &snapshot->size_bytes, &tree_version) == 3 &&
-           tree_version == listing.seen;
+    if (sscanf(fact.text, "%u %" SCNu64 " %" SCNu32, &snapshot->file_count,
+               &snapshot->size_bytes, &tree_version) != 3 ||
+        tree_version != listing.seen)
+        return 0;
+    if (proof_read_excluded(fact.text, snapshot, err) < 0)
+        return -1;
+    return snapshot_authorize(self, err) < 0 ? -1 : 1;
 }
 
 /* ---- the kind ---------------------------------------------------------------------- */
@@ -361,10 +480,15 @@ static int snapshot_find_local(struct hc_resolution *resolution, const char *dir
     const struct snapshot_resolution *self =
         (const struct snapshot_resolution *)resolution;
 
-    return hc_local_snapshot(directory, self->request, self->filter, self->snapshot,
-                             err) < 0
-               ? -1
-               : 1;
+    const struct hc_local_selection selection = {self->request, self->filter,
+                                                 &resolution->decision};
+
+    if (hc_local_snapshot(directory, &selection, self->snapshot, err) < 0)
+        return -1;
+    if (resolution->decision.rules)
+        (void)hc_format(self->snapshot->rule, sizeof self->snapshot->rule, "%s",
+                        hc_rule_name(resolution->decision.rule));
+    return snapshot_authorize(self, err) < 0 ? -1 : 1;
 }
 
 /* With the listing of the commit. `proof` NULL: the result is not remembered. */
@@ -538,7 +662,8 @@ int hc_resolve_snapshot_cached(struct hc_resolver *resolver,
 }
 
 void hc_snapshot_confirm(struct hc_resolver *resolver,
-                         const struct hc_snapshot_request *request, bool looks_at_all)
+                         const struct hc_snapshot_request *request,
+                         const struct hc_decision *decision, bool looks_at_all)
 {
     struct hc_snapshot snapshot = {0};
     struct hc_error ignored;
@@ -549,7 +674,8 @@ void hc_snapshot_confirm(struct hc_resolver *resolver,
             .request = request,
             .snapshot = &snapshot};
 
-    if (snapshot_resolution_run(&self, false, &ignored) == 1)
+    if (hc_decision_copy(&self.resolution.decision, decision, &ignored) == 0 &&
+        snapshot_resolution_run(&self, false, &ignored) == 1)
         hc_snapshot_clear(&snapshot);
 }
 

@@ -193,11 +193,12 @@ static int list_snapshot(const struct warm_up *warm_up, struct warm_up_list *lis
                                          (const char *const *)warm_up->ignore.items,
                                          warm_up->ignore.count};
     HC_AUTO(hc_filter) *filter = hc_filter_new(&patterns, NULL, err);
+    const struct hc_decision all = {.rules = NULL};
+    const struct hc_local_selection selection = {&request, filter, &all};
     struct hc_snapshot snapshot;
     int result = 0;
 
-    if (!filter ||
-        hc_local_snapshot(warm_up->directory, &request, filter, &snapshot, err) < 0)
+    if (!filter || hc_local_snapshot(warm_up->directory, &selection, &snapshot, err) < 0)
         return -1;
     for (size_t i = 0; result == 0 && i < snapshot.listed; i++)
         result =

@@ -253,10 +253,11 @@ static void what_the_resolver_confirms_is_not_asked_of_policy(void **state)
                                            .filenames = names,
                                            .filename_count = 1};
     const struct hc_snapshot_request snapshot = {.repo = targets[0]};
+    const struct hc_decision all = {.rules = NULL};
 
     access_policy.denies = true;
     hc_files_confirm(f->resolver, &files);
-    hc_snapshot_confirm(f->resolver, &snapshot, true);
+    hc_snapshot_confirm(f->resolver, &snapshot, &all, true);
     assert_int_equal(access_policy.calls, 0);
 }
 

@@ -163,6 +163,7 @@ struct hc_file {
     enum hc_source source;
     bool stale;           /* the Hub should have been asked and could not be: this is its
                              last answer, or that of a mirror */
+    char rule[64];        /* of the policy that allows it, or "default"; "": no policy */
     char commit_hash[41]; /* "" when local */
     char etag[201]; /* the name of the blob: the Hub's etag, or when that is no hash a
                              name that only this file has; "" when not known */
@@ -191,6 +192,11 @@ struct hc_snapshot {
     unsigned missing_total; /* how many there are in all */
     struct hc_file *files;  /* only with list_files */
     size_t listed;
+    char **excluded; /* files that policy denies to the caller, although the patterns
+                        select them: the first HC_MISSING_MAX names. They do not count */
+    size_t excluded_listed;
+    unsigned excluded_total; /* how many there are in all */
+    char rule[64];           /* of the policy, for files that no rule names */
 };
 
 enum {
@@ -279,6 +285,9 @@ HC_PUBLIC void hc_resolver_change(struct hc_resolver *resolver,
  * Without such a file, 0.
  */
 HC_PUBLIC int hc_resolver_load_policy(struct hc_resolver *resolver, struct hc_error *err);
+
+/* Another number for each policy that was read; 0: there is none. */
+HC_PUBLIC uint32_t hc_resolver_policy_generation(const struct hc_resolver *resolver);
 
 /*
  * Whether the token of the settings can be sent: -1 as a request without a token of its
