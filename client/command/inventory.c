@@ -1,215 +1,399 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A list is fetched page by page, and printed when it is whole, because the table and the
- * order need all of it.
+ * `ls` fetches its list page by page, and prints it when it is whole, because the table
+ * and the order need all of it. Repos that are named on the command line are asked for by
+ * their ids; types and revisions are compared here.
  */
 #include "inventory.h"
 
 #include "base/auto.h"
 #include "base/error.h"
 #include "client/cache_call.h"
+#include "inventory_output.h"
 #include "output.h"
+#include "repo_filter.h"
+#include "repo_list.h"
 #include "repo_spec.h"
-#include "table.h"
-#include "units.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-typedef Hubcache__V1__CachedRepo cached_repo;
-typedef Hubcache__V1__CachedRevision cached_revision;
+enum { FILTERS_MAX = 32, KEY_SORT = 256, KEY_LIMIT, KEY_REVISIONS, KEY_FILES, KEY_WARN };
 
 struct ls_options {
     struct hc_cache_command base;
+    struct hc_repo_filter filters[FILTERS_MAX];
+    size_t filter_count;
+    struct hc_repo_order order;
+    bool has_order, has_limit, has_revisions, has_files, is_quiet, shows_warnings;
+    size_t limit;
 };
 
-/* --- the list ----------------------------------------------------------------------- */
+/* --- repos that are named ----------------------------------------------------------- */
 
-/* Pages of repos, which own their repos. */
-struct repo_list {
-    ProtobufCMessage **pages;
-    size_t page_count;
-    const cached_repo **repos; /* of the pages */
+/* The arguments, and the request for their repos; the request points to both lists. */
+struct spec_list {
+    struct hc_repo_spec *items;
+    char **ids;
     size_t count;
 };
 
-static void repo_list_clear(struct repo_list *list)
+static void spec_list_clear(struct spec_list *specs)
 {
-    for (size_t i = 0; i < list->page_count; i++)
-        protobuf_c_message_free_unpacked(list->pages[i], NULL);
-    free(list->pages);
-    free(list->repos);
+    free(specs->items);
+    free(specs->ids);
 }
-HC_DEFINE_AUTO_VALUE(repo_list, repo_list_clear)
+HC_DEFINE_AUTO_VALUE(spec_list, spec_list_clear)
 
-/* Takes `page` over. */
-static int repo_list_add(struct repo_list *list, ProtobufCMessage *page,
-                         struct hc_error *err)
+static int spec_list_parse(struct spec_list *specs, const struct hc_cache_command *line,
+                           struct hc_error *err)
 {
-    const Hubcache__V1__ListReposResponse *response = (const void *)page;
-    ProtobufCMessage **pages =
-        reallocarray(list->pages, list->page_count + 1, sizeof(*pages));
-    const cached_repo **repos;
-
-    if (!pages) {
-        protobuf_c_message_free_unpacked(page, NULL);
+    specs->items = calloc(line->argument_count + 1, sizeof *specs->items);
+    specs->ids = calloc(line->argument_count + 1, sizeof *specs->ids);
+    if (!specs->items || !specs->ids)
         return hc_fail_memory(err);
-    }
-    list->pages = pages;
-    pages[list->page_count++] = page;
-    repos = reallocarray(list->repos, list->count + response->n_repos + 1, sizeof *repos);
-    if (!repos)
-        return hc_fail_memory(err);
-    list->repos = repos;
-    for (size_t i = 0; i < response->n_repos; i++)
-        repos[list->count++] = response->repos[i];
-    return 0;
-}
+    for (; specs->count < line->argument_count; specs->count++) {
+        struct hc_repo_spec *spec = &specs->items[specs->count];
 
-/* All pages of what `request` asks for. */
-static int repo_list_fetch(struct hc_client *client,
-                           Hubcache__V1__ListReposRequest *request,
-                           struct repo_list *list, struct hc_error *err)
-{
-    const struct hc_channel_request call = {
-        .method = HC_CACHE_METHOD("ListRepos"),
-        .message = &request->base,
-        .response = &hubcache__v1__list_repos_response__descriptor,
-    };
-
-    do {
-        ProtobufCMessage *page = hc_cache_call(client, &call, err);
-
-        if (!page || repo_list_add(list, page, err) < 0)
+        if (hc_repo_spec_parse(line->arguments[specs->count], spec, err) < 0)
             return -1;
-        request->page_token =
-            ((const Hubcache__V1__ListReposResponse *)page)->next_page_token;
-    } while (request->page_token[0] != '\0');
+        specs->ids[specs->count] = spec->id;
+    }
     return 0;
 }
 
-/* --- the output --------------------------------------------------------------------- */
-
-static const char *completeness_word(Hubcache__V1__Completeness completeness)
+static bool spec_has_repo(const struct hc_repo_spec *spec,
+                          const Hubcache__V1__CachedRepo *repo)
 {
-    switch (completeness) {
-    case HUBCACHE__V1__COMPLETENESS__COMPLETENESS_COMPLETE:
-        return "complete";
-    case HUBCACHE__V1__COMPLETENESS__COMPLETENESS_PARTIAL:
-        return "partial";
-    default:
-        return "unknown";
+    return (int)spec->type == (int)repo->repo_type &&
+           strcmp(spec->id, repo->repo_id) == 0;
+}
+
+/* No revision in the spec is every one. */
+static bool spec_has_revision(const struct hc_repo_spec *spec,
+                              const Hubcache__V1__CachedRevision *revision)
+{
+    if (!spec->revision[0] || strcmp(spec->revision, revision->commit_hash) == 0)
+        return true;
+    for (size_t i = 0; i < revision->n_refs; i++) {
+        if (strcmp(revision->refs[i], spec->revision) == 0)
+            return true;
     }
+    return false;
 }
 
-static json_t *json_of_time(const Google__Protobuf__Timestamp *when)
+static bool spec_has_entry(const struct hc_repo_spec *spec,
+                           const struct hc_repo_entry *entry)
 {
-    char text[HC_UNITS_TEXT_MAX];
-
-    hc_time_format(text, when);
-    return text[0] ? json_string(text) : json_null();
-}
-
-static json_t *json_of_refs(const cached_revision *revision)
-{
-    json_t *refs = json_array();
-
-    for (size_t i = 0; i < revision->n_refs; i++)
-        (void)json_array_append_new(refs, json_string(revision->refs[i]));
-    return refs;
-}
-
-static json_t *json_of_revisions(const cached_repo *repo)
-{
-    json_t *revisions = json_array();
-
-    for (size_t i = 0; i < repo->n_revisions; i++) {
-        const cached_revision *revision = repo->revisions[i];
-
-        (void)json_array_append_new(
-            revisions,
-            json_pack("{ss so ss sI sI sI sb}", "commit_hash", revision->commit_hash,
-                      "refs", json_of_refs(revision), "completeness",
-                      completeness_word(revision->completeness), "size_bytes",
-                      (json_int_t)revision->size_bytes, "file_count",
-                      (json_int_t)revision->file_count, "leases",
-                      (json_int_t)revision->leases, "pinned", (int)revision->pinned));
+    if (!spec_has_repo(spec, entry->repo))
+        return false;
+    if (entry->revision)
+        return spec_has_revision(spec, entry->revision);
+    for (size_t i = 0; i < entry->repo->n_revisions; i++) {
+        if (spec_has_revision(spec, entry->repo->revisions[i]))
+            return true;
     }
-    return revisions;
+    return !spec->revision[0];
 }
 
-static int list_print_json(const struct repo_list *list, struct hc_error *err)
+static bool spec_list_has(const struct spec_list *specs,
+                          const struct hc_repo_entry *entry)
 {
-    json_t *repos = json_array();
-    json_t *whole;
-    char *text;
+    for (size_t i = 0; i < specs->count; i++) {
+        if (spec_has_entry(&specs->items[i], entry))
+            return true;
+    }
+    return specs->count == 0;
+}
+
+/* -1, NOT_CACHED: one of them is not among the entries. */
+static int spec_list_check(const struct spec_list *specs,
+                           const struct hc_repo_entry *entries, size_t count,
+                           struct hc_error *err)
+{
+    for (size_t i = 0; i < specs->count; i++) {
+        const struct hc_repo_spec *spec = &specs->items[i];
+        bool is_found = false;
+
+        for (size_t j = 0; j < count && !is_found; j++)
+            is_found = spec_has_entry(spec, &entries[j]);
+        if (!is_found)
+            return hc_fail(err, HC_NOT_CACHED, "the cache has no %s '%s'%s%.100s",
+                           hc_repo_type_name(spec->type), spec->id,
+                           spec->revision[0] ? " at revision " : "", spec->revision);
+    }
+    return 0;
+}
+
+/* --- ls ----------------------------------------------------------------------------- */
+
+/* Keeps what is asked for, in the order that is asked for; returns how many. */
+static size_t ls_select(const struct ls_options *options, const struct spec_list *specs,
+                        struct hc_repo_entry *entries, size_t count)
+{
+    int64_t now_s = (int64_t)time(NULL);
+    size_t kept = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        bool is_wanted = spec_list_has(specs, &entries[i]);
+
+        for (size_t j = 0; is_wanted && j < options->filter_count; j++)
+            is_wanted = hc_repo_filter_matches(&options->filters[j], &entries[i], now_s);
+        if (is_wanted)
+            entries[kept++] = entries[i];
+    }
+    if (options->has_order)
+        hc_repo_order_sort(&options->order, entries, kept);
+    return options->has_limit && kept > options->limit ? options->limit : kept;
+}
+
+static int ls_print(const struct ls_options *options, const struct hc_repo_entry *entries,
+                    size_t count, struct hc_error *err)
+{
+    if (options->base.common->json)
+        return hc_inventory_print_json(entries, count, err);
+    if (options->is_quiet)
+        return hc_inventory_print_names(entries, count, err);
+    return hc_inventory_print_table(entries, count, options->has_revisions, err);
+}
+
+static void ls_note_warnings(const struct ls_options *options,
+                             const struct hc_repo_list *list)
+{
+    char note[640];
+    size_t count = 0;
 
     for (size_t i = 0; i < list->count; i++) {
-        const cached_repo *repo = list->repos[i];
-        const char *type = hc_repo_type_name((enum hc_repo_type)repo->repo_type);
+        const char *warning = list->repos[i]->warning;
 
-        (void)json_array_append_new(
-            repos, json_pack("{ss ss sI so so}", "repo_id", repo->repo_id, "repo_type",
-                             type ? type : "", "size_bytes", (json_int_t)repo->size_bytes,
-                             "last_used", json_of_time(repo->last_used), "revisions",
-                             json_of_revisions(repo)));
+        if (!*warning)
+            continue;
+        count++;
+        (void)snprintf(note, sizeof note, "%s", warning);
+        if (options->shows_warnings)
+            hc_output_print_note(note);
     }
-    whole = json_pack("{so}", "repos", repos);
-    text = whole ? json_dumps(whole, 0) : NULL;
-    json_decref(whole);
-    return hc_output_print_json(text, err);
+    if (count == 0 || options->shows_warnings)
+        return;
+    (void)snprintf(note, sizeof note,
+                   "%zu repo(s) that the Hub's own clients call corrupt and leave out: "
+                   "--show-warnings says why",
+                   count);
+    hc_output_print_note(note);
 }
 
-static int list_print_table(const struct repo_list *list, struct hc_error *err)
+/* The files of the one revision that is named. */
+static int ls_files(struct hc_client *client, const struct ls_options *options,
+                    const struct spec_list *specs, struct hc_error *err)
 {
-    static const char *const columns[] = {"ID", ">SIZE", "LAST_USED", "LAST_MODIFIED",
-                                          NULL};
-    HC_AUTO_VALUE(hc_table) table = {.columns = columns};
-    char id[256], text[HC_UNITS_TEXT_MAX];
-    int64_t now_s = (int64_t)time(NULL);
-    int result = 0;
+    Hubcache__V1__ListFilesRequest request;
+    const struct hc_file_style style = {.is_json = options->base.common->json,
+                                        .is_quiet = options->is_quiet};
 
-    for (size_t i = 0; result == 0 && i < list->count; i++) {
-        const cached_repo *repo = list->repos[i];
+    if (specs->count != 1)
+        return hc_fail_field(err, HC_INVALID_OPTIONS, "files",
+                             "--files needs one repo: hubcache ls REPO[@REV] --files");
+    hubcache__v1__list_files_request__init(&request);
+    request.repo_id = specs->items[0].id;
+    request.repo_type = (Hubcache__V1__RepoType)specs->items[0].type;
+    request.revision = specs->items[0].revision;
+    return hc_inventory_print_files(client, &request, &style, err);
+}
 
-        hc_repo_spec_format((enum hc_repo_type)repo->repo_type, repo->repo_id, id);
-        result = hc_table_add(&table, id, err);
-        hc_bytes_format(text, repo->size_bytes);
-        result = result == 0 ? hc_table_add(&table, text, err) : -1;
-        hc_age_format(text, repo->last_used, now_s);
-        result = result == 0 ? hc_table_add(&table, text, err) : -1;
-        hc_age_format(text, repo->last_modified, now_s);
-        result = result == 0 ? hc_table_add(&table, text, err) : -1;
-    }
-    if (result < 0)
+static int ls_repos(struct hc_client *client, const struct ls_options *options,
+                    const struct spec_list *specs, struct hc_error *err)
+{
+    HC_AUTO_VALUE(hc_repo_list) list = {0};
+    HC_AUTO_FREE struct hc_repo_entry *entries = NULL;
+    Hubcache__V1__ListReposRequest request;
+    size_t count;
+
+    hubcache__v1__list_repos_request__init(&request);
+    request.with_revisions = true;
+    request.repo_ids = specs->ids;
+    request.n_repo_ids = specs->count;
+    if (hc_repo_list_fetch(client, &request, &list, err) < 0)
         return -1;
-    hc_table_print(&table);
-    return hc_output_flush(err);
+    entries = hc_repo_list_entries(&list, options->has_revisions, &count, err);
+    if (!entries || spec_list_check(specs, entries, count, err) < 0)
+        return -1;
+    count = ls_select(options, specs, entries, count);
+    ls_note_warnings(options, &list);
+    return ls_print(options, entries, count, err);
 }
 
 static int ls_run(struct hc_client *client, void *input, struct hc_error *err)
 {
     const struct ls_options *options = input;
-    HC_AUTO_VALUE(repo_list) list = {0};
-    Hubcache__V1__ListReposRequest request;
+    HC_AUTO_VALUE(spec_list) specs = {0};
 
-    hubcache__v1__list_repos_request__init(&request);
-    request.with_revisions = true;
-    if (repo_list_fetch(client, &request, &list, err) < 0)
+    if (spec_list_parse(&specs, &options->base, err) < 0)
         return -1;
-    return options->base.common->json ? list_print_json(&list, err)
-                                      : list_print_table(&list, err);
+    return options->has_files ? ls_files(client, options, &specs, err)
+                              : ls_repos(client, options, &specs, err);
 }
 
-static const struct argp_child ls_children[] = {HC_COMMON_OPTIONS};
+/* --- its options -------------------------------------------------------------------- */
+
+static void ls_add_filter(struct ls_options *options, const struct argp_state *state,
+                          const char *text)
+{
+    const char *flaw;
+
+    if (options->filter_count == FILTERS_MAX)
+        hc_command_refuse(state, "more than %d filters", FILTERS_MAX);
+    if (hc_repo_filter_parse(text, &options->filters[options->filter_count++], &flaw) < 0)
+        hc_command_refuse(state, "'%s' is no filter: %s", text, flaw);
+}
+
+static void ls_set_limit(struct ls_options *options, const struct argp_state *state,
+                         const char *text)
+{
+    char *end;
+
+    options->has_limit = true;
+    options->limit = strtoul(text, &end, 10);
+    if (text[strspn(text, "0123456789")] != '\0' || end == text)
+        hc_command_refuse(state, "'%s' is no number of entries", text);
+}
+
+static error_t ls_option_parse(int key, char *arg, struct argp_state *state)
+{
+    struct ls_options *options = state->input;
+
+    switch (key) {
+    case 'f':
+        ls_add_filter(options, state, arg);
+        return 0;
+    case 'q':
+        options->is_quiet = true;
+        return 0;
+    case KEY_REVISIONS:
+        options->has_revisions = true;
+        return 0;
+    case KEY_FILES:
+        options->has_files = true;
+        return 0;
+    case KEY_WARN:
+        options->shows_warnings = true;
+        return 0;
+    case KEY_LIMIT:
+        ls_set_limit(options, state, arg);
+        return 0;
+    case KEY_SORT:
+        options->has_order = true;
+        if (!hc_repo_order_parse(arg, &options->order))
+            hc_command_refuse(state,
+                              "'%s' is no order: write name, size, accessed or modified, "
+                              "and perhaps :asc or :desc after it",
+                              arg);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option ls_argp_options[] = {
+    {"revisions", KEY_REVISIONS, NULL, 0, "List revisions, not repos", 0},
+    {"files", KEY_FILES, NULL, 0,
+     "List the files of one revision of REPO: that of @REV, else of main", 0},
+    {"filter", 'f', "EXPRESSION", 0,
+     "Only what matches, such as 'size>1GB', 'accessed>7d', 'modified<1h', 'type=model', "
+     "'refs=main', 'completeness=partial', 'pinned=true', 'leases>0'; may be repeated",
+     0},
+    {"sort", KEY_SORT, "KEY", 0,
+     "Sort by name, size, accessed or modified, with :asc or :desc (sizes and times: the "
+     "largest and newest first)",
+     0},
+    {"limit", KEY_LIMIT, "N", 0, "The first N only", 0},
+    {"quiet", 'q', NULL, 0, "Only names, or commits with --revisions, one a line", 0},
+    {"show-warnings", KEY_WARN, NULL, 0,
+     "Say what the Hub's own clients call corrupt, and why", 0},
+    {0},
+};
+
+static const struct argp ls_argp = {.options = ls_argp_options,
+                                    .parser = ls_option_parse};
+
+static const struct argp_child ls_children[] = {{&ls_argp, 0, NULL, 0},
+                                                HC_COMMON_OPTIONS};
 
 const struct hc_subcommand hc_ls_command = {
     .name = "ls",
-    .arguments = "[REPO...]",
-    .summary = "Lists the repos of the cache.",
+    .arguments = "[REPO[@REV]...]",
+    .summary =
+        "Lists the repos of the cache, or those that are named, with sizes, last "
+        "use and refs. REPO is org/name for a model, or dataset/org/name and so on.",
     .children = ls_children,
+    .arguments_max = HC_ARGUMENTS_ANY,
     .options_size = sizeof(struct ls_options),
     .run_cache = ls_run,
+};
+
+/* --- du ----------------------------------------------------------------------------- */
+
+/* Leaves out repos of other types that have the same id. */
+static size_t du_select(const struct spec_list *specs, Hubcache__V1__Usage **rows,
+                        size_t count)
+{
+    char name[256];
+    size_t kept = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        bool is_wanted = specs->count == 0;
+
+        for (size_t j = 0; j < specs->count && !is_wanted; j++) {
+            (void)snprintf(name, sizeof name, "%ss/%s",
+                           hc_repo_type_name(specs->items[j].type), specs->items[j].id);
+            is_wanted = strcmp(rows[i]->name, name) == 0;
+        }
+        if (is_wanted)
+            rows[kept++] = rows[i];
+    }
+    return kept;
+}
+
+static int du_run(struct hc_client *client, void *input, struct hc_error *err)
+{
+    const struct hc_cache_command *line = input;
+    HC_AUTO_VALUE(spec_list) specs = {0};
+    Hubcache__V1__GetUsageRequest request;
+    const struct hc_channel_request call = {
+        .method = HC_CACHE_METHOD("GetUsage"),
+        .message = &request.base,
+        .response = &hubcache__v1__get_usage_response__descriptor,
+    };
+    HC_AUTO_MESSAGE *answer = NULL;
+    const Hubcache__V1__GetUsageResponse *usage;
+    size_t count;
+
+    if (spec_list_parse(&specs, line, err) < 0)
+        return -1;
+    hubcache__v1__get_usage_request__init(&request);
+    request.repo_ids = specs.ids;
+    request.n_repo_ids = specs.count;
+    answer = hc_cache_call(client, &call, err);
+    if (!answer)
+        return -1;
+    usage = (const void *)answer;
+    count = du_select(&specs, usage->repos, usage->n_repos);
+    if (count < specs.count)
+        return hc_fail(err, HC_NOT_CACHED, "the cache lacks %zu of these %zu repos",
+                       specs.count - count, specs.count);
+    return line->common->json ? hc_inventory_print_usage_json(usage, count, err)
+                              : hc_inventory_print_usage(usage, count, err);
+}
+
+static const struct argp_child du_children[] = {HC_COMMON_OPTIONS};
+
+const struct hc_subcommand hc_du_command = {
+    .name = "du",
+    .arguments = "[REPO...]",
+    .summary = "Says how much room the cache takes on the volume: by repo, the largest "
+               "first, and in all, where a blob that repos share counts once.",
+    .children = du_children,
+    .arguments_max = HC_ARGUMENTS_ANY,
+    .options_size = sizeof(struct hc_cache_command),
+    .run_cache = du_run,
 };

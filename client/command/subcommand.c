@@ -408,6 +408,7 @@ static const struct hc_subcommand subcommands[] = {
 /* Those of the service Cache are in the files of their nouns. */
 static const struct hc_subcommand *const cache_commands[] = {
     &hc_ls_command,
+    &hc_du_command,
     &hc_prefetch_command,
     &hc_verify_command,
 };

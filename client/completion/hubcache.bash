@@ -12,7 +12,7 @@ _hubcache()
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-            file | snapshot | download | cat | pull | ls | prefetch | verify | info | help) command=$word; break ;;
+            file | snapshot | download | cat | pull | ls | du | prefetch | verify | info | help) command=$word; break ;;
         esac
     done
 
@@ -22,7 +22,9 @@ _hubcache()
             mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
         --repo-type | --type)
             mapfile -t COMPREPLY < <(compgen -W "model dataset space kernel" -- "$current"); return ;;
-        --server | --timeout | --wait | --tls-server-name | --revision | --max-staleness | --subfolder | --include | --exclude)
+        --sort)
+            mapfile -t COMPREPLY < <(compgen -W "name size accessed modified" -- "$current"); return ;;
+        --server | --filter | -f | --limit | --timeout | --wait | --tls-server-name | --revision | --max-staleness | --subfolder | --include | --exclude)
             return ;;
     esac
 
@@ -34,10 +36,11 @@ _hubcache()
         pull) word="$common $choice --to --include --exclude" ;;
         prefetch) word="$common $choice --include --exclude --no-wait" ;;
         verify) word="$common --repair --dry-run --rate" ;;
-        ls) word=$common ;;
+        ls) word="$common --revisions --files --filter --sort --limit --quiet --show-warnings -f -q" ;;
+        du) word=$common ;;
         info) word=$common ;;
-        help) mapfile -t COMPREPLY < <(compgen -W "file snapshot download cat pull ls prefetch verify info" -- "$current"); return ;;
-        *) word="file snapshot download cat pull ls prefetch verify info help $common" ;;
+        help) mapfile -t COMPREPLY < <(compgen -W "file snapshot download cat pull ls du prefetch verify info" -- "$current"); return ;;
+        *) word="file snapshot download cat pull ls du prefetch verify info help $common" ;;
     esac
     [[ -n $command && $current != -* ]] && return
     mapfile -t COMPREPLY < <(compgen -W "$word" -- "$current")

@@ -3,8 +3,12 @@
 list is what its scanner finds, for every shape of cache that clients leave behind."""
 
 import json
+import os
 import random
 import shutil
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -330,3 +334,125 @@ def test_usage_counts_shared_room_once(maker, offline):
     assert usage.limit_bytes == 1_000_000_000 and usage.free_floor_bytes == 1_000_000
     assert usage.free_bytes > 0 and usage.scanned.seconds > 1_700_000_000
     assert [row.name for row in server.manage("GetUsage", repo_ids=["b/*"]).repos] == ["models/b/b"]
+
+
+def lines_of(*arguments, server):
+    result = hubcache(*arguments, server=server)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.splitlines()
+
+
+def make_assorted(maker, now):
+    """Three repos: small and new, large and old, and one of another type between them."""
+    day = 24 * 3600
+    maker.file("models--a--small", MAIN, "file", b"s" * 10, used=now - 60)
+    maker.file("models--b--large", MAIN, "file", b"l" * 9_000_000, used=now - 30 * day)
+    maker.file("datasets--c--middle", OTHER, "file", b"m" * 5000, used=now - 8 * day)
+    maker.ref("models--a--small", "main", MAIN)
+    maker.ref("models--b--large", "v1", MAIN)
+    maker.tree("datasets--c--middle", OTHER, {"file": b"m" * 5000})
+    maker.write(f".hubcache/pins/models--b--large/{MAIN}", b"{}")
+
+
+SMALL, LARGE, MIDDLE = "model/a/small", "model/b/large", "dataset/c/middle"
+
+
+@pytest.mark.parametrize("arguments, expected", [
+    ([], [MIDDLE, SMALL, LARGE]),
+    (["-f", "size>1MB"], [LARGE]),
+    (["-f", "size<=5kB"], [MIDDLE, SMALL]),
+    (["-f", "size != 10"], [MIDDLE, LARGE]),
+    (["-f", "accessed>7d"], [MIDDLE, LARGE]),
+    (["-f", "accessed>7d", "-f", "type=model"], [LARGE]),
+    (["-f", "modified<1h"], [SMALL]),
+    (["-f", "type!=model"], [MIDDLE]),
+    (["-f", "refs=MAIN"], [SMALL]),
+    (["-f", "completeness=complete"], [MIDDLE]),
+    (["-f", "pinned=true"], [LARGE]),
+    (["-f", "leases>0"], []),
+    (["--sort", "size"], [LARGE, MIDDLE, SMALL]),
+    (["--sort", "size:asc"], [SMALL, MIDDLE, LARGE]),
+    (["--sort", "accessed"], [SMALL, MIDDLE, LARGE]),
+    (["--sort", "name:desc"], [LARGE, SMALL, MIDDLE]),
+    (["--sort", "modified:asc", "--limit", "1"], [LARGE]),
+    (["--limit", "0"], []),
+    ([LARGE, "datasets/c/middle"], [MIDDLE, LARGE]),
+    (["a/small@main"], [SMALL]),
+])
+def test_ls_filters_sorts_and_limits(arguments, expected, maker, offline):
+    make_assorted(maker, time.time())
+    server = offline()
+    assert lines_of("ls", "-q", *arguments, server=server) == expected
+    table = lines_of("ls", *arguments, server=server)
+    assert table[0].split() == ["ID", "SIZE", "LAST_ACCESSED", "LAST_MODIFIED", "REFS"]
+    assert [line.split()[0] for line in table[2:-2]] == expected
+    found = json.loads(hubcache("ls", "--json", *arguments, server=server).stdout)["repos"]
+    assert [f"{repo['repo_type']}/{repo['repo_id']}" for repo in found] == expected
+
+
+def test_ls_agrees_with_hf_cache_ls(maker, offline, cache):
+    """The same filters select the same repos."""
+    make_assorted(maker, time.time())
+    server = offline()
+    for arguments in (["-f", "size>1MB"], ["-f", "accessed>7d"], ["--sort", "size"], ["-f", "refs=v1"],
+                      ["--sort", "accessed:asc", "--limit", "2"], ["-f", "type=dataset"]):
+        theirs = subprocess.run(
+            [f"{os.path.dirname(sys.executable)}/hf", "cache", "ls", "--cache-dir", str(cache), "-q",
+             *arguments], capture_output=True, text=True, timeout=60, check=True)
+        assert lines_of("ls", "-q", *arguments, server=server) == theirs.stdout.split(), arguments
+
+
+def test_ls_lists_revisions_and_files(maker, offline):
+    make_usual(maker)
+    server = offline()
+    commits = lines_of("ls", "org/name", "--revisions", "-q", server=server)
+    assert commits == sorted([MAIN, OTHER])
+    assert lines_of("ls", "org/name@v1.0", "--revisions", "-q", server=server) == [OTHER]
+    assert lines_of("ls", "org/name", "--files", "-q", server=server) == [
+        "again.json", "config.json", "deep/er/weights.bin", "empty"]
+    found = json.loads(hubcache("ls", "org/name@v1.0", "--files", "--json", server=server).stdout)
+    assert found["commit_hash"] == OTHER
+    assert [(file["filename"], file["size_bytes"]) for file in found["files"]] == [
+        ("config.json", 3), ("deep/er/weights.bin", 5000)]
+    (row,) = [line for line in lines_of("ls", "--revisions", server=server) if MAIN in line]
+    assert "unknown" in row and row.endswith(" main")
+
+
+@pytest.mark.parametrize("arguments, code, text", [
+    (["ls", "-f", "color=red"], 2, "its key is none of"),
+    (["ls", "-f", "size"], 2, "after its key"),
+    (["ls", "-f", "size>"], 2, "its value is missing"),
+    (["ls", "-f", "size>big"], 2, "no size such as"),
+    (["ls", "-f", "type>model"], 2, "= or != only"),
+    (["ls", "--sort", "color"], 2, "is no order"),
+    (["ls", "--limit", "-1"], 2, "no number of entries"),
+    (["ls", "--files"], 2, "--files needs one repo"),
+    (["ls", "a/b/c"], 2, "names no repo"),
+    (["ls", "org/none"], 3, "the cache has no model 'org/none'"),
+    (["ls", "a/small@v7"], 3, "at revision v7"),
+    (["du", "org/none"], 3, "lacks 1 of these 1 repos"),
+])
+def test_what_cannot_be_listed_is_said(arguments, code, text, maker, offline):
+    make_assorted(maker, 1_700_000_000)
+    result = hubcache(*arguments, server=offline())
+    assert result.returncode == code and text in result.stderr and result.stdout == ""
+
+
+def test_ls_notes_what_the_scanner_calls_corrupt(maker, offline):
+    corrupt_dangling_ref(maker)
+    server = offline()
+    assert "1 repo(s)" in hubcache("ls", server=server).stderr
+    assert "refer to missing commit" in hubcache("ls", "--show-warnings", server=server).stderr
+
+
+def test_du_tells_the_total_with_shared_room_once(maker, offline):
+    maker.shared("models--a--a", MAIN, "file", b"s" * 40960)
+    maker.shared("models--b--b", MAIN, "file", b"s" * 40960)
+    server = offline("--cache-limit", "1000000000")
+    table = lines_of("du", server=server)
+    assert [line.split() for line in table[2:4]] == [["model/a/a", "41.0", "kB", "1"],
+                                                     ["model/b/b", "41.0", "kB", "1"]]
+    assert "total, shared blobs once: 41.0 kB" in table and "limit: 1.0 GB" in table
+    assert [line.split()[0] for line in lines_of("du", "b/b", server=server)[2:3]] == ["model/b/b"]
+    found = json.loads(hubcache("du", "--json", server=server).stdout)
+    assert found["size_bytes"] == 40960 and found["limit_bytes"] == 1_000_000_000

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Each page is kept as it came; the list points into the pages. */
+#include "repo_list.h"
+
+#include "base/error.h"
+
+#include <stdlib.h>
+
+/* Takes `page` over. */
+static int list_add(struct hc_repo_list *list, ProtobufCMessage *page,
+                    struct hc_error *err)
+{
+    const Hubcache__V1__ListReposResponse *response = (const void *)page;
+    ProtobufCMessage **pages =
+        reallocarray(list->pages, list->page_count + 1, sizeof *pages);
+    const Hubcache__V1__CachedRepo **repos;
+
+    if (!pages) {
+        protobuf_c_message_free_unpacked(page, NULL);
+        return hc_fail_memory(err);
+    }
+    list->pages = pages;
+    pages[list->page_count++] = page;
+    repos = reallocarray(list->repos, list->count + response->n_repos + 1, sizeof *repos);
+    if (!repos)
+        return hc_fail_memory(err);
+    list->repos = repos;
+    for (size_t i = 0; i < response->n_repos; i++)
+        repos[list->count++] = response->repos[i];
+    return 0;
+}
+
+int hc_repo_list_fetch(struct hc_client *client, Hubcache__V1__ListReposRequest *request,
+                       struct hc_repo_list *list, struct hc_error *err)
+{
+    const struct hc_channel_request call = {
+        .method = HC_CACHE_METHOD("ListRepos"),
+        .message = &request->base,
+        .response = &hubcache__v1__list_repos_response__descriptor,
+    };
+
+    do {
+        ProtobufCMessage *page = hc_cache_call(client, &call, err);
+
+        if (!page || list_add(list, page, err) < 0)
+            return -1;
+        request->page_token =
+            ((const Hubcache__V1__ListReposResponse *)page)->next_page_token;
+    } while (request->page_token[0] != '\0');
+    return 0;
+}
+
+void hc_repo_list_clear(struct hc_repo_list *list)
+{
+    for (size_t i = 0; i < list->page_count; i++)
+        protobuf_c_message_free_unpacked(list->pages[i], NULL);
+    free(list->pages);
+    free(list->repos);
+    *list = (struct hc_repo_list){0};
+}
+
+struct hc_repo_entry *hc_repo_list_entries(const struct hc_repo_list *list,
+                                           bool has_revisions, size_t *count,
+                                           struct hc_error *err)
+{
+    struct hc_repo_entry *entries;
+    size_t room = 1;
+
+    for (size_t i = 0; i < list->count; i++)
+        room += has_revisions ? list->repos[i]->n_revisions : 1;
+    entries = calloc(room, sizeof *entries);
+    if (!entries) {
+        (void)hc_fail_memory(err);
+        return NULL;
+    }
+    *count = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        const Hubcache__V1__CachedRepo *repo = list->repos[i];
+
+        if (!has_revisions)
+            entries[(*count)++] = (struct hc_repo_entry){.repo = repo};
+        for (size_t j = 0; has_revisions && j < repo->n_revisions; j++)
+            entries[(*count)++] = (struct hc_repo_entry){repo, repo->revisions[j]};
+    }
+    return entries;
+}
