@@ -18,6 +18,7 @@ enum { PROGRESS_EVERY_MS = 1000 };
 struct verify_stream {
     struct hc_blocking_call *call;
     struct hc_verify_counts *counts;
+    struct hc_verified verified;
     int64_t told_ms;     /* progress, last */
     bool has_failed;     /* to send */
     struct hc_error err; /* why */
@@ -30,6 +31,8 @@ static void stream_tell_progress(void *ctx, const struct hc_verify_progress *pro
     Hubcache__V1__VerifyProgress encoded;
     int64_t now_ms = hc_monotonic_ms();
 
+    hc_verify_counts_follow(stream->counts, &stream->verified, progress->blobs_hashed,
+                            progress->bytes_hashed);
     if (stream->has_failed || now_ms - stream->told_ms < PROGRESS_EVERY_MS)
         return;
     stream->told_ms = now_ms;
@@ -97,7 +100,7 @@ int hc_cache_verify(void *ctx, struct hc_blocking_call *call,
     request.options.is_background = true;
     verified = hc_resolver_verify(service->resolver, &request,
                                   hc_blocking_call_cancellation(call), &result, err);
-    hc_verify_counts_add_result(stream.counts, &result);
+    hc_verify_counts_end(stream.counts, &stream.verified, &result);
     if (stream.has_failed)
         *err = stream.err;
     return verified < 0 || stream.has_failed ? -1

@@ -34,6 +34,7 @@
 #include "request_log.h"
 #include "rpc.h"
 #include "sandbox.h"
+#include "scrubber.h"
 #include "server_status.h"
 #include "service_cache.h"
 #include "service_health.h"
@@ -92,6 +93,7 @@ struct server {
     struct hc_workers *admin;
     struct hc_cache_service *cache_service;
     struct hc_verify_counts verify_counts;
+    struct hc_scrubber *scrubber;
     struct hc_health_service *health;
     struct hc_reflection_service *reflection;
     struct hc_rpc *rpc;
@@ -120,6 +122,7 @@ static void server_close(struct server *server)
     hc_workers_close(server->admin);
     hc_cache_service_free(server->cache_service);
     hc_keeper_close(server->keeper);
+    hc_scrubber_close(server->scrubber);
     hc_resolver_service_free(server->service);
     hc_workers_close(server->disk);
     hc_workers_close(server->hub);
@@ -377,6 +380,14 @@ static int server_open_services(struct server *server, struct hc_error *err)
     server->keeper = hc_keeper_open(server->resolver, options->keep_interval_ms, err);
     if (!server->keeper)
         return -1;
+    server->scrubber = hc_scrubber_open(
+        &(struct hc_scrubber_settings){.resolver = server->resolver,
+                                       .counts = &server->verify_counts,
+                                       .interval_ms = options->scrub_interval_ms,
+                                       .bytes_per_second = options->scrub_rate},
+        err);
+    if (!server->scrubber)
+        return -1;
     server->health = hc_health_service_new(err);
     if (!server->health)
         return -1;
@@ -430,7 +441,7 @@ static int server_bind_http(struct server *server, struct hc_error *err)
                    .coalescer = hc_resolver_service_coalescer(server->service),
                    .prefetches = server->cache_service->prefetches,
                    .keeper = server->keeper,
-                   .verify_counts = &server->verify_counts,
+                   .scrubber = server->scrubber,
                    .resolver = server->resolver,
                    .rpc = server->rpc,
                    .reads = hc_resolver_service_reads(server->service),

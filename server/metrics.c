@@ -23,9 +23,9 @@
 #include "read_stream.h"
 #include "reload.h"
 #include "request_log.h"
+#include "scrubber.h"
 #include "tls.h"
 #include "usage_scanner.h"
-#include "verify_counts.h"
 
 #include <base/error.h>
 #include <base/text.h>
@@ -598,7 +598,7 @@ static void write_gauges(const struct hc_gauges *gauges, FILE *out)
     if (gauges->policy)
         write_policy(gauges->policy, out);
     write_usage(gauges->usage, out);
-    hc_verify_counts_write(gauges->verify_counts, out);
+    hc_scrubber_write_metrics(gauges->scrubber, out);
     hc_exposition_counter(out, "hubcache_log_lines_dropped_total",
                           "Lines of the log that its reader did not take in time.",
                           hc_log_dropped());

@@ -21,8 +21,8 @@ struct hc_prefetches;
 struct hc_policy_file;
 struct hc_read_streams;
 struct hc_reload;
+struct hc_scrubber;
 struct hc_usage_scanner;
-struct hc_verify_counts;
 
 /* The owners of numbers that go up and down; all borrowed. */
 struct hc_gauges {
@@ -30,7 +30,7 @@ struct hc_gauges {
     struct hc_coalescer *coalescer;
     struct hc_prefetches *prefetches;
     struct hc_keeper *keeper;
-    struct hc_verify_counts *verify_counts;
+    struct hc_scrubber *scrubber;
     struct hc_resolver *resolver;
     struct hc_rpc *rpc;
     struct hc_read_streams *reads;

@@ -125,6 +125,10 @@ const struct hc_option hc_option_table[] = {
      false,
      "Ask the Hub so often about each revision that the policy keeps, a tenth more or "
      "less"},
+    {"scrub-interval", HC_OPTION_DURATION, AT(scrub_interval_ms), "DURATION", "0", NULL,
+     false, "Hash all blobs of the cache that often, such as 30d; 0: never"},
+    {"scrub-rate", HC_OPTION_SIZE, AT(scrub_rate), "SIZE", "50M", NULL, false,
+     "Bytes that a scrub reads a second, at most; 0: no limit"},
     {"log-level", HC_OPTION_TEXT, AT(log_level), "LEVEL", "info", "error|warn|info|debug",
      false, "error, warn, info or debug"},
     {"log-format", HC_OPTION_TEXT, AT(log_format), "FORMAT", NULL, "text|json", false,

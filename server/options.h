@@ -29,7 +29,9 @@ struct hc_options {
     unsigned workers, disk_workers, queue, client_connections;
     int64_t max_connection_age_ms, max_connection_idle_ms; /* 0: no limit */
     int64_t grace_period_ms;
-    int64_t keep_interval_ms; /* a second at least */
+    int64_t keep_interval_ms;  /* a second at least */
+    int64_t scrub_interval_ms; /* 0: never */
+    uint64_t scrub_rate;       /* bytes a second; 0: no limit */
 };
 
 /*

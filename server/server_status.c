@@ -293,6 +293,7 @@ struct hc_status_facts *hc_server_status_read(struct hc_server_status *status,
     hc_keeper_count(status->gauges.keeper, &facts->kept);
     facts->behind_count =
         hc_keeper_list_behind(status->gauges.keeper, facts->behind, HC_STATUS_BEHIND_MAX);
+    hc_scrubber_read(status->gauges.scrubber, &facts->scrub);
     facts->failure_count = hc_recent_failures_copy(&status->failures, facts->failures);
     for (size_t i = 0; i < HC_WINDOW_COUNT; i++)
         hc_status_history_copy(&status->history, (enum hc_window)i, &facts->windows[i]);

@@ -13,6 +13,7 @@
 #include "policy_file.h"
 #include "recent_failures.h"
 #include "reload.h"
+#include "scrubber.h"
 #include "status_history.h"
 #include "tls.h"
 #include "volume_probe.h"
@@ -99,6 +100,8 @@ struct hc_status_facts {
     struct hc_keeper_counts kept;
     struct hc_keep_status behind[HC_STATUS_BEHIND_MAX]; /* kept, but not whole */
     size_t behind_count;
+
+    struct hc_scrubber_status scrub;
 
     bool has_usage; /* a scan has ended */
     struct hc_usage usage;

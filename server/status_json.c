@@ -256,6 +256,24 @@ static json_t *json_kept(const struct hc_status_facts *facts)
     return kept;
 }
 
+static json_t *json_scrub(const struct hc_scrubber_status *scrub)
+{
+    const struct hc_scrub_state *state = &scrub->state;
+    const struct hc_verify_result *last = &state->last;
+
+    if (!scrub->is_on)
+        return json_null();
+    return json_pack("{s:b, s:o, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I}", "running",
+                     scrub->is_running, "pass_began", json_time(state->pass_began_ms),
+                     "bytes_done", json_size(scrub->progress.bytes_done), "bytes_total",
+                     json_size(scrub->progress.bytes_total), "last_ended",
+                     json_time(state->last_ended_ms), "blobs", json_size(last->blobs),
+                     "bytes", json_size(last->bytes), "corrupt",
+                     json_size(last->findings[HC_CORRUPT_BLOB]), "unreadable",
+                     json_size(last->findings[HC_UNREADABLE_BLOB]), "not_repaired",
+                     json_size(last->not_repaired));
+}
+
 static json_t *json_samples(const struct hc_samples *samples, enum hc_series series)
 {
     json_t *values = json_array();
@@ -281,12 +299,13 @@ static json_t *json_window(const struct hc_samples *samples, int every_ms)
 bool hc_status_json_write(const struct hc_status_facts *facts, FILE *out)
 {
     HC_AUTO_JSON *all =
-        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o}}", "time",
-                  json_time(facts->now_ms), "server", json_server(facts), "volume",
-                  json_volume(facts), "options", json_options(facts), "totals",
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o}}",
+                  "time", json_time(facts->now_ms), "server", json_server(facts),
+                  "volume", json_volume(facts), "options", json_options(facts), "totals",
                   json_totals(facts), "transfers", json_transfers(facts), "failures",
                   json_failures(facts), "cache", json_cache(facts), "kept",
-                  json_kept(facts), "history", "minutes",
+                  json_kept(facts), "scrub", json_scrub(&facts->scrub), "history",
+                  "minutes",
                   json_window(&facts->windows[HC_WINDOW_MINUTES], HC_MINUTES_EVERY_MS),
                   "day", json_window(&facts->windows[HC_WINDOW_DAY], HC_DAY_EVERY_MS));
 

@@ -449,11 +449,56 @@ static void write_kept(const struct hc_status_facts *facts, FILE *out)
     (void)fputs("</tbody></table>\n", out);
 }
 
+/* Of the last pass, what is still wrong. */
+static void write_scrub_result(const struct hc_verify_result *last, FILE *out)
+{
+    uint64_t corrupt = last->findings[HC_CORRUPT_BLOB];
+    uint64_t unreadable = last->findings[HC_UNREADABLE_BLOB];
+
+    hc_html_count(out, last->blobs);
+    (void)fputs(" blobs, ", out);
+    hc_html_bytes(out, last->bytes);
+    (void)fprintf(out,
+                  ", <span class=\"%s\">%" PRIu64 " corrupt, %" PRIu64
+                  " unreadable</span>",
+                  corrupt + unreadable > 0 ? "bad" : "", corrupt, unreadable);
+    if (last->not_repaired > 0)
+        (void)fprintf(out, ", %" PRIu64 " files not fetched again", last->not_repaired);
+}
+
+static void write_scrub(const struct hc_status_facts *facts, FILE *out)
+{
+    const struct hc_scrubber_status *scrub = &facts->scrub;
+    const struct hc_scrub_state *state = &scrub->state;
+
+    if (!scrub->is_on)
+        return;
+    (void)fputs("<p class=\"empty\">Scrub: ", out);
+    if (state->last_ended_ms > 0) {
+        (void)fputs("the last pass ended ", out);
+        write_age(out, facts->now_ms, state->last_ended_ms);
+        (void)fputs(": ", out);
+        write_scrub_result(&state->last, out);
+    } else {
+        (void)fputs("no pass has ended yet", out);
+    }
+    if (scrub->is_running) {
+        (void)fputs("; this process has hashed ", out);
+        hc_html_bytes(out, scrub->progress.bytes_done);
+        (void)fputs(" of ", out);
+        hc_html_bytes(out, scrub->progress.bytes_total);
+    } else if (state->pass_began_ms > 0) {
+        (void)fputs("; another process makes a pass", out);
+    }
+    (void)fputs(".</p>\n", out);
+}
+
 static void slot_cache(const struct hc_status_facts *facts, FILE *out)
 {
     const struct hc_usage *usage = &facts->usage;
 
     write_kept(facts, out);
+    write_scrub(facts, out);
     if (!facts->has_usage) {
         write_empty(out, "The first scan of the cache is under way.");
         return;

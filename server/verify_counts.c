@@ -23,11 +23,18 @@ void hc_verify_counts_add_finding(struct hc_verify_counts *counts,
                HC_TEXT("path", finding->cache_path), HC_TEXT("action", finding->action));
 }
 
-void hc_verify_counts_add_result(struct hc_verify_counts *counts,
-                                 const struct hc_verify_result *result)
+void hc_verify_counts_follow(struct hc_verify_counts *counts,
+                             struct hc_verified *verified, uint64_t blobs, uint64_t bytes)
 {
-    atomic_fetch_add(&counts->blobs, result->blobs);
-    atomic_fetch_add(&counts->bytes, result->bytes);
+    atomic_fetch_add(&counts->blobs, blobs - verified->blobs);
+    atomic_fetch_add(&counts->bytes, bytes - verified->bytes);
+    *verified = (struct hc_verified){blobs, bytes};
+}
+
+void hc_verify_counts_end(struct hc_verify_counts *counts, struct hc_verified *verified,
+                          const struct hc_verify_result *result)
+{
+    hc_verify_counts_follow(counts, verified, result->blobs, result->bytes);
     atomic_fetch_add(&counts->repaired, result->repaired);
     atomic_fetch_add(&counts->not_repaired, result->not_repaired);
 }

@@ -20,9 +20,19 @@ struct hc_verify_counts {
 void hc_verify_counts_add_finding(struct hc_verify_counts *counts,
                                   const struct hc_finding *finding);
 
-/* All but the findings. */
-void hc_verify_counts_add_result(struct hc_verify_counts *counts,
-                                 const struct hc_verify_result *result);
+/* What of one verification has been counted: zero at first. */
+struct hc_verified {
+    uint64_t blobs, bytes;
+};
+
+/* Counts what has been hashed since the call before, of the same verification. */
+void hc_verify_counts_follow(struct hc_verify_counts *counts,
+                             struct hc_verified *verified, uint64_t blobs,
+                             uint64_t bytes);
+
+/* The same at its end, with the repairs. */
+void hc_verify_counts_end(struct hc_verify_counts *counts, struct hc_verified *verified,
+                          const struct hc_verify_result *result);
 
 void hc_verify_counts_write(struct hc_verify_counts *counts, FILE *out);
 

@@ -19,6 +19,7 @@ enum { STATE_SIZE_MAX = 64 * 1024 };
 struct scrub_pass {
     const struct hc_scrub *scrub;
     struct hc_scrub_state state;
+    struct hc_verify_result before; /* of the pass, by earlier calls */
     int64_t saved_ms;
 };
 
@@ -114,6 +115,22 @@ static void position_parse(struct hc_verify_position *position, const char *path
     (void)hc_format(position->path, sizeof position->path, "%s", end + 1);
 }
 
+/* What earlier calls have done of the pass, and this one so far. */
+static void pass_add_up(struct scrub_pass *pass, const struct hc_verify_result *result)
+{
+    const struct hc_verify_result *before = &pass->before;
+    struct hc_verify_result *sum = &pass->state.pass;
+
+    *sum = (struct hc_verify_result){
+        .blobs = before->blobs + result->blobs,
+        .bytes = before->bytes + result->bytes,
+        .repaired = before->repaired + result->repaired,
+        .not_repaired = before->not_repaired + result->not_repaired,
+    };
+    for (int kind = 1; kind < HC_FINDING_KINDS; kind++)
+        sum->findings[kind] = before->findings[kind] + result->findings[kind];
+}
+
 static int scrub_passed(void *ctx, const struct hc_verify_position *position,
                         const struct hc_verify_result *result, struct hc_error *err)
 {
@@ -122,7 +139,7 @@ static int scrub_passed(void *ctx, const struct hc_verify_position *position,
 
     (void)hc_format(state->pass_path, sizeof state->pass_path, "%s/%s", position->folder,
                     position->path);
-    state->pass = *result;
+    pass_add_up(pass, result);
     if (hc_monotonic_ms() - pass->saved_ms < HC_SCRUB_SAVE_MS)
         return hc_cancellation_check(pass->scrub->cancellation, err);
     state_write(pass->scrub->cache, state);
@@ -156,11 +173,11 @@ static int scrub_make_pass(struct scrub_pass *pass, struct hc_error *err)
     int result;
 
     position_parse(&after, state->pass_path);
-    *scrub->result = state->pass;
+    pass->before = state->pass;
     pass->saved_ms = hc_monotonic_ms();
     state_write(scrub->cache, state);
     result = hc_verification_run(&verification, scrub->result, err);
-    state->pass = *scrub->result;
+    pass_add_up(pass, scrub->result);
     if (result < 0) {
         state_write(scrub->cache, state);
         return -1;

@@ -181,6 +181,8 @@ static void pass_tell_progress(const struct pass *pass, uint64_t file_bytes)
 
     if (!request->progress)
         return;
+    progress.blobs_hashed = pass->result->blobs;
+    progress.bytes_hashed = pass->result->bytes;
     progress.bytes_done += file_bytes < pass->file_bytes ? file_bytes : pass->file_bytes;
     if (progress.bytes_total < progress.bytes_done)
         progress.bytes_total = progress.bytes_done;

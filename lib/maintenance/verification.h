@@ -37,7 +37,7 @@ struct hc_verification {
     struct hc_cancellation *cancellation; /* Optional. */
 };
 
-/* Adds to `result`. */
+/* `result` is zeroed, and says how far it came also after a failure. */
 int hc_verification_run(const struct hc_verification *verification,
                         struct hc_verify_result *result, struct hc_error *err);
 

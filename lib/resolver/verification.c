@@ -156,17 +156,18 @@ int hc_resolver_verify(struct hc_resolver *resolver,
 
 int hc_resolver_scrub(struct hc_resolver *resolver,
                       const struct hc_scrub_request *request,
-                      struct hc_cancellation *cancellation, struct hc_error *err)
+                      struct hc_cancellation *cancellation,
+                      struct hc_verify_result *result, struct hc_error *err)
 {
     const struct hc_verify_request verify = {
         .repair = !hc_resolver_is_offline(resolver),
         .bytes_per_second = request->bytes_per_second,
         .found = request->found,
+        .progress = request->progress,
         .ctx = request->ctx,
         .options = {.is_background = true},
     };
-    struct hc_verify_result result;
-    struct verify_run run = {resolver, &verify, cancellation, &result};
+    struct verify_run run = {resolver, &verify, cancellation, result};
     const struct hc_scrub scrub = {
         .cache = resolver->cache,
         .request = &verify,
@@ -174,10 +175,11 @@ int hc_resolver_scrub(struct hc_resolver *resolver,
         .interval_ms = request->interval_ms,
         .found = verify_found,
         .ctx = &run,
-        .result = &result,
+        .result = result,
         .cancellation = cancellation,
     };
 
+    *result = (struct hc_verify_result){0};
     return hc_scrub_run(&scrub, err);
 }
 

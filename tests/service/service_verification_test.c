@@ -2,7 +2,7 @@
 /*
  * The promise: Verify tells each finding and then the result; a corrupt blob is never
  * answered again; a verification ends with its caller, and while one runs, hits are
- * answered.
+ * answered. A scrub does the same by itself, and is continued by the next server.
  */
 #include "service_fixture.h"
 
@@ -18,6 +18,9 @@
 #define IN_PROGRESS                                                                      \
     "\nhubcache_requests_in_progress{method=\"/hubcache.v1.Cache/Verify\"} "
 #define CORRUPT "\nhubcache_findings_total{kind=\"corrupt_blob\"} "
+#define REPAIRED "\nhubcache_repaired_files_total{result=\"fetched\"} "
+#define LAST_PASS "\nhubcache_scrub_last_pass_timestamp_seconds "
+#define RUNNING "\nhubcache_scrub_running "
 #define BLOBS "\nhubcache_verified_blobs_total "
 
 typedef Hubcache__V1__VerifyRequest verify_request;
@@ -203,6 +206,65 @@ static void a_verification_ends_with_its_caller(void **state)
         assert_true(i < ASKED_MAX);
 }
 
+static int scrub_setup(void **state)
+{
+    (void)world_setup_empty(state);
+    world_serve(*state, (const char *const[]){"--http-listen", "127.0.0.1:0",
+                                              "--scrub-interval", "400ms", NULL});
+    return 0;
+}
+
+static void a_scrub_finds_a_corrupt_blob_and_fetches_it_again(void **state)
+{
+    struct world *world = *state;
+
+    fetch_weights(world, HUBCACHE__V1__SOURCE__SOURCE_HUB);
+    corrupt_weights(world);
+    for (unsigned i = 0; world_gauge(world, REPAIRED) != 1; i++)
+        assert_true(i < ASKED_MAX);
+    assert_int_equal(world_gauge(world, CORRUPT), 1);
+    fetch_weights(world, HUBCACHE__V1__SOURCE__SOURCE_CACHE);
+    for (unsigned i = 0; world_gauge(world, LAST_PASS) == 0; i++)
+        assert_true(i < ASKED_MAX);
+}
+
+static void
+a_pass_is_shown_by_the_status_page_and_continued_by_the_next_server(void **state)
+{
+    static const char *const slow[] = {"--http-listen",
+                                       "127.0.0.1:0",
+                                       "--scrub-interval",
+                                       "1h",
+                                       "--scrub-rate",
+                                       "1",
+                                       NULL};
+    static const char *const quick[] = {"--http-listen", "127.0.0.1:0",
+                                        "--scrub-interval", "1h", NULL};
+    struct world *world = *state;
+    HC_AUTO_FREE char *page = NULL, *json = NULL;
+    const char *scrub;
+
+    fetch_weights(world, HUBCACHE__V1__SOURCE__SOURCE_HUB);
+    world_stop_server(world);
+    assert_int_equal(world_await_end(world), 0);
+    temp_dir_write(world->dir, "cache/.hubcache/scrub.json", "");
+    world_serve(world, slow);
+    for (unsigned i = 0; world_gauge(world, RUNNING) != 1; i++)
+        assert_true(i < ASKED_MAX);
+    page = world_get(world, "/");
+    assert_non_null(strstr(page, "this process has hashed"));
+    json = world_get(world, "/status.json");
+    scrub = strstr(json, "\"scrub\"");
+    assert_non_null(scrub);
+    assert_true(strstr(scrub, "true") < strstr(scrub, "\"pass_began\""));
+    world_stop_server(world);
+    assert_int_equal(world_await_end(world), 0);
+
+    world_serve(world, quick);
+    for (unsigned i = 0; world_gauge(world, LAST_PASS) == 0; i++)
+        assert_true(i < ASKED_MAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,6 +278,11 @@ int main(void)
                                         verify_setup, world_teardown),
         cmocka_unit_test_setup_teardown(a_verification_ends_with_its_caller, verify_setup,
                                         world_teardown),
+        cmocka_unit_test_setup_teardown(a_scrub_finds_a_corrupt_blob_and_fetches_it_again,
+                                        scrub_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(
+            a_pass_is_shown_by_the_status_page_and_continued_by_the_next_server,
+            scrub_setup, world_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -54,6 +54,7 @@ static int scrub(struct scrubbing *scrubbing, int64_t interval_ms)
                                    .ctx = scrubbing,
                                    .result = &scrubbing->result};
 
+    scrubbing->result = (struct hc_verify_result){0};
     return hc_scrub_run(&scrub, &scrubbing->f->err);
 }
 

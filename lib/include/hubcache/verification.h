@@ -36,6 +36,7 @@ struct hc_verify_selector {
 struct hc_verify_progress {
     uint64_t blobs_total, blobs_done;
     uint64_t bytes_total, bytes_done;
+    uint64_t blobs_hashed, bytes_hashed; /* of those that are done */
 };
 
 /* Both are called on the verifying thread, `progress` ten times a second at most. */
@@ -82,6 +83,7 @@ struct hc_scrub_request {
     int64_t interval_ms;       /* from the end of a pass to the beginning of the next */
     uint64_t bytes_per_second; /* Optional: 0: no limit */
     hc_finding_fn found;       /* Optional. */
+    hc_verify_progress_fn progress; /* Optional: of what is left of the pass */
     void *ctx;
 };
 
@@ -97,12 +99,13 @@ struct hc_scrub_state {
 
 /*
  * Makes a pass, or continues one, if one is due and no other process is at it. 1: it has
- * ended; 0: none is due here now; -1: as the cancellation says, or INTERNAL.
+ * ended; 0: none is due here now; -1: as the cancellation says, or INTERNAL. `result` is
+ * what this call has done of it.
  */
 HC_PUBLIC int hc_resolver_scrub(struct hc_resolver *resolver,
                                 const struct hc_scrub_request *request,
                                 struct hc_cancellation *cancellation,
-                                struct hc_error *err);
+                                struct hc_verify_result *result, struct hc_error *err);
 
 /* 1; 0: there has been no scrub, or its state cannot be read. */
 HC_PUBLIC int hc_resolver_scrub_state(const struct hc_resolver *resolver,
