@@ -11,6 +11,7 @@
 #include <base/error.h>
 #include <base/text.h>
 
+#include <maintenance/fetched_usage.h>
 #include <maintenance/file_inventory.h>
 #include <maintenance/inventory.h>
 #include <string.h>
@@ -126,6 +127,37 @@ static int usage_encode_repos(const struct hc_usage *usage, struct hc_arena *are
     return 0;
 }
 
+static int usage_encode_names(const struct hc_named_usages *names, struct hc_arena *arena,
+                              Hubcache__V1__Usage ***rows, struct hc_error *err)
+{
+    *rows = (void *)hc_encode_list(arena, names->count, sizeof ***rows, err);
+    if (!*rows)
+        return -1;
+    for (size_t i = 0; i < names->count; i++) {
+        const struct hc_named_usage *named = &names->items[i];
+        Hubcache__V1__Usage *row = (*rows)[i];
+
+        hubcache__v1__usage__init(row);
+        row->name = named->name;
+        row->size_bytes = named->bytes;
+        row->file_count = named->files;
+        row->quota_bytes = named->quota_bytes;
+    }
+    return 0;
+}
+
+static int usage_encode_fetched(const struct hc_fetched_usage *fetched,
+                                struct hc_arena *arena,
+                                Hubcache__V1__GetUsageResponse *response,
+                                struct hc_error *err)
+{
+    response->n_callers = fetched->callers.count;
+    response->n_rules = fetched->rules.count;
+    if (usage_encode_names(&fetched->callers, arena, &response->callers, err) < 0)
+        return -1;
+    return usage_encode_names(&fetched->rules, arena, &response->rules, err);
+}
+
 int hc_cache_get_usage(void *ctx, struct hc_blocking_call *call,
                        const ProtobufCMessage *message, struct hc_error *err)
 {
@@ -133,6 +165,7 @@ int hc_cache_get_usage(void *ctx, struct hc_blocking_call *call,
     struct hc_arena *arena = hc_blocking_call_arena(call);
     struct hc_repos_request request;
     HC_AUTO_VALUE(hc_usage) usage = {0};
+    HC_AUTO_VALUE(hc_fetched_usage) fetched = {0};
     Hubcache__V1__GetUsageResponse response;
     uint64_t volume_size;
 
@@ -142,7 +175,11 @@ int hc_cache_get_usage(void *ctx, struct hc_blocking_call *call,
     request.options = hc_blocking_call_options(call);
     if (hc_resolver_measure_usage(service->resolver, &request,
                                   hc_blocking_call_cancellation(call), &usage, err) < 0 ||
+        hc_resolver_fetched_usage(service->resolver, &request.options,
+                                  hc_blocking_call_cancellation(call), &fetched,
+                                  err) < 0 ||
         usage_encode_repos(&usage, arena, &response, err) < 0 ||
+        usage_encode_fetched(&fetched, arena, &response, err) < 0 ||
         hc_encode_time(usage.began_ms, arena, &response.scanned, err) < 0)
         return -1;
     response.size_bytes = usage.occupied_bytes;

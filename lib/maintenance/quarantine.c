@@ -13,6 +13,7 @@
 #include <base/file.h>
 #include <base/json.h>
 #include <cache/blob_lock.h>
+#include <cache/fetched.h>
 #include <cache/memo.h>
 #include <cache/occupancy.h>
 #include <cache/tree_cache.h>
@@ -252,6 +253,7 @@ static int quarantine_move_file(const struct hc_cache *cache, const struct hc_re
     taken = quarantine_rename(cache, check->path, quarantined->path, err);
     if (taken != 0)
         return taken < 0 ? -1 : 0;
+    hc_fetched_remove(cache, &blob);
     pointers_remove(cache, check->etag, &quarantined->pointers);
     return 1;
 }

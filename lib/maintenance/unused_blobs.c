@@ -15,6 +15,7 @@
 #include "shared_store.h"
 
 #include <cache/blob_lock.h>
+#include <cache/fetched.h>
 #include <claim/claim_record.h>
 
 #include <errno.h>
@@ -92,6 +93,7 @@ static struct hc_hold hold_by_transfer(void)
 static struct hc_hold blob_take_locked(const struct hc_unused_blobs *blobs,
                                        const char *etag, struct hc_blob_lock *lock)
 {
+    const struct hc_blob_id blob = {blobs->repo->folder, etag};
     HC_AUTO_CLOSE int dir = repo_open_directory(blobs, "blobs");
     struct hc_error err;
     int taken;
@@ -101,6 +103,7 @@ static struct hc_hold blob_take_locked(const struct hc_unused_blobs *blobs,
     taken = hc_trash_take(blobs->trash, dir, etag, "blobs", etag, &err);
     if (taken < 0)
         return hc_hold_of_failure(&err);
+    hc_fetched_remove(blobs->cache, &blob);
     hc_blob_lock_replace(lock);
     return (struct hc_hold){0};
 }

@@ -15,6 +15,7 @@
  *     snapshot.c    all files of a commit, proved complete
  *     presence.c    which files of a listing are there
  *     blob.c        one blob fetched, and its pointer
+ *     fetched_usage.c what callers have had fetched
  *     quota.c       what is fetched, held against the caller's quota
  *     batch.c       many blobs at a time, with space reserved, and progress
  *     local.c       a directory below a local root wins

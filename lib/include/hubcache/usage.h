@@ -68,6 +68,42 @@ HC_PUBLIC int hc_resolver_measure_usage(struct hc_resolver *resolver,
                                         struct hc_usage *usage, struct hc_error *err);
 HC_PUBLIC void hc_usage_clear(struct hc_usage *usage);
 
+/* ---- by caller and rule ------------------------------------------------------------ */
+
+struct hc_fetch_options;
+
+enum { HC_USAGE_NAMES_MAX = 1000 }; /* callers, or rules, that are listed */
+
+struct hc_named_usage {
+    char *name;           /* "" for anonymous callers, and for no rule */
+    uint64_t bytes;       /* of the blobs on the volume that were fetched for it */
+    uint64_t files;       /* these blobs */
+    uint64_t quota_bytes; /* of the caller's quota, which it may share; 0: it has none */
+};
+
+struct hc_named_usages {
+    struct hc_named_usage *items; /* the largest first */
+    size_t count;
+};
+
+struct hc_fetched_usage {
+    struct hc_named_usages callers;
+    struct hc_named_usages rules; /* of the policy, by which blobs were fetched */
+};
+
+/*
+ * What hubcache has fetched, by the records of the volume, at most ten seconds old. A
+ * caller (`options`, for its identity) that may not administer every repo sees itself
+ * alone, and no rules; NULL: the program itself. The first call looks at every record,
+ * and may take long. The caller clears `usage`, also after a failure.
+ */
+HC_PUBLIC int hc_resolver_fetched_usage(struct hc_resolver *resolver,
+                                        const struct hc_fetch_options *options,
+                                        struct hc_cancellation *cancellation,
+                                        struct hc_fetched_usage *usage,
+                                        struct hc_error *err);
+HC_PUBLIC void hc_fetched_usage_clear(struct hc_fetched_usage *usage);
+
 #ifdef __cplusplus
 }
 #endif
