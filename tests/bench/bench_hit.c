@@ -3,10 +3,11 @@
  * The time of an in-process hit: resolves one file COUNT times with
  * hc_resolve_file_cached() and prints nanoseconds per answer.
  *
- *     bench_hit CACHE REPO FILENAME REVISION COUNT [caller]
+ *     bench_hit CACHE REPO FILENAME REVISION COUNT [caller|warm]
  *
  * With "caller", access is the caller's own (HC_HUB_ACCESS_CALLER): it has no token, so
- * the repo must be known to be public.
+ * the repo must be known to be public. With "warm", each answer asks for the file to be
+ * read ahead.
  * The Hub is never asked: nothing listens on the port of the endpoint, and an answer that
  * the disk alone cannot give ends the program.
  */
@@ -68,14 +69,18 @@ int main(int argc, char **argv)
     struct hc_error err = {0};
 
     if (argc != 6 && argc != 7) {
-        (void)fprintf(stderr,
-                      "usage: bench_hit CACHE REPO FILENAME REVISION COUNT [caller]\n");
+        (void)fprintf(stderr, "usage: bench_hit CACHE REPO FILENAME REVISION COUNT "
+                              "[caller|warm]\n");
         return 2;
     }
     struct hc_file_request request = {.repo = {.id = argv[2], .revision = argv[4]},
                                       .filename = argv[3]};
+    const char *how = argc == 7 ? argv[6] : "";
     unsigned long count = strtoul(argv[5], NULL, 10);
-    struct hc_resolver *resolver = hit_open_resolver(argv[1], argc == 7, &err);
+    struct hc_resolver *resolver =
+        hit_open_resolver(argv[1], strcmp(how, "caller") == 0, &err);
+
+    request.options.warm = strcmp(how, "warm") == 0;
     if (!resolver) {
         (void)fprintf(stderr, "bench_hit: %s\n", err.message);
         return 1;
