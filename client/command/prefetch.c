@@ -283,6 +283,7 @@ static int prefetch_run(struct hc_client *client, void *input, struct hc_error *
 
 /* --- the options -------------------------------------------------------------------- */
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): argp decides on the type */
 static error_t prefetch_option_parse(int key, char *arg, struct argp_state *state)
 {
     struct prefetch_options *options = state->input;

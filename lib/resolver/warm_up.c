@@ -231,7 +231,8 @@ static void warm_up_read(const struct warm_up *warm_up)
 
     if (atomic_load(&warm_ups->stop) ||
         (warm_up->directory ? list_snapshot(warm_up, &list, &ignored)
-                            : list_files(warm_up, &list, &ignored)) < 0)
+                            : list_files(warm_up, &list, &ignored)) < 0 ||
+        !list.files)
         return;
     chosen = hc_read_ahead_choose(list.files, list.count, hc_available_memory(""));
     for (size_t i = 0; i < chosen && !atomic_load(&warm_ups->stop); i++)

@@ -13,7 +13,9 @@
 #include <fcntl.h>
 #include <string.h>
 
-enum { PAGE = 4096, CHUNK = 8 * 1024 * 1024 };
+enum { PAGE = 4096 };
+
+static const uint64_t CHUNK = UINT64_C(8) * 1024 * 1024;
 
 static const atomic_bool never = false;
 
@@ -70,9 +72,9 @@ static uint64_t whole_pages(uint64_t size)
 static void a_file_of_any_size_is_resident_afterwards(void **state)
 {
     const struct fixture *f = *state;
-    static const uint64_t sizes[] = {0,         1,         PAGE - 1,      PAGE,
-                                     PAGE + 1,  CHUNK - 1, CHUNK,         CHUNK + 1,
-                                     2 * CHUNK, 20000003,  3 * CHUNK + 17};
+    const uint64_t sizes[] = {0,         1,         PAGE - 1,      PAGE,
+                              PAGE + 1,  CHUNK - 1, CHUNK,         CHUNK + 1,
+                              2 * CHUNK, 20000003,  3 * CHUNK + 17};
 
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         HC_AUTO_CLOSE int fd = cold_file_open(f, sizes[i]);
@@ -95,7 +97,8 @@ static void what_is_resident_is_not_read_again(void **state)
     assert_int_equal(hc_read_ahead(fd, &never), 0);
     if (!f->drops_pages)
         skip();
-    assert_int_equal(posix_fadvise(fd, CHUNK, CHUNK, POSIX_FADV_DONTNEED), 0);
+    assert_int_equal(posix_fadvise(fd, (off_t)CHUNK, (off_t)CHUNK, POSIX_FADV_DONTNEED),
+                     0);
     assert_int_equal(hc_read_ahead(fd, &never), CHUNK);
     assert_int_equal(pread(fd, &byte, 1, 0), 1);
 }
