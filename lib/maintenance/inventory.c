@@ -12,6 +12,7 @@
 #include "inventory.h"
 
 #include "blob_table.h"
+#include "hold.h"
 #include "repo_refs.h"
 #include "shared_store.h"
 
@@ -23,6 +24,8 @@
 #include <cache/memo.h>
 #include <cache/pointer.h>
 #include <cache/tree_cache.h>
+#include <claim/lease.h>
+#include <claim/lease_directory.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -278,29 +281,44 @@ static int revision_set_refs(struct hc_cached_revision *revision,
     return 0;
 }
 
-/* Leases are files that end at their mtime. */
 static unsigned reading_count_leases(const struct repo_reading *reading)
 {
-    HC_AUTO_VALUE(hc_directory_walk)
-    walk = hc_directory_walk(reading->leases, reading->name, 0);
-    struct stat status;
+    const struct hc_inventory *inventory = reading->inventory;
+    HC_AUTO_VALUE(hc_lease_list)
+    list =
+        hc_lease_list(inventory->cache, reading->repo, reading->name, inventory->now_ms);
     unsigned count = 0;
 
-    while (hc_directory_walk_next(&walk))
-        count += S_ISREG(walk.type) &&
-                 fstatat(walk.dir, walk.name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
-                 hc_file_time_ms(&status.st_mtim) > reading->inventory->now_ms;
+    while (hc_lease_list_next(&list))
+        count++;
     return count;
+}
+
+static bool revision_is_kept(const struct repo_reading *reading,
+                             const struct hc_cached_revision *revision)
+{
+    const struct hc_hold_rules *rules = reading->inventory->rules;
+
+    if (!rules || !rules->is_kept)
+        return false;
+    if (rules->is_kept(rules->ctx, reading->repo, revision->commit_hash))
+        return true;
+    for (size_t i = 0; i < revision->ref_count; i++) {
+        if (rules->is_kept(rules->ctx, reading->repo, revision->refs[i]))
+            return true;
+    }
+    return false;
 }
 
 static void revision_set_holds(const struct repo_reading *reading,
                                struct hc_cached_revision *revision)
 {
     if (reading->pins >= 0)
-        revision->is_pinned =
-            faccessat(reading->pins, reading->name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+        revision->is_pinned = faccessat(reading->pins, revision->commit_hash, F_OK,
+                                        AT_SYMLINK_NOFOLLOW) == 0;
     if (reading->leases >= 0)
         revision->leases = reading_count_leases(reading);
+    revision->is_kept = revision_is_kept(reading, revision);
 }
 
 static int reading_reserve_revision(struct repo_reading *reading, struct hc_error *err)
@@ -362,15 +380,18 @@ static int reading_end_revision(struct repo_reading *reading, struct hc_error *e
                          hc_blob_table_name(&reading->table, reading->files[i].blob));
     }
     revision->completeness = reading_judge(reading);
-    (void)hc_format(revision->commit_hash, sizeof revision->commit_hash, "%s",
-                    reading->number == HC_BLOB_OF_OTHERS ? "" : reading->name);
-    if (reading->number != HC_BLOB_OF_OTHERS)
-        revision_set_holds(reading, revision);
-    reading->name[0] = '\0';
-    if (reading->number == HC_BLOB_OF_OTHERS)
+    if (reading->number == HC_BLOB_OF_OTHERS) {
+        reading->name[0] = '\0';
         return 0;
+    }
+    (void)hc_format(revision->commit_hash, sizeof revision->commit_hash, "%s",
+                    reading->name);
     reading->found->revision_count++;
-    return revision_set_refs(revision, &reading->refs, err);
+    if (revision_set_refs(revision, &reading->refs, err) < 0)
+        return -1;
+    revision_set_holds(reading, revision);
+    reading->name[0] = '\0';
+    return 0;
 }
 
 /* ---- the repo ---------------------------------------------------------------------- */
@@ -464,14 +485,14 @@ static int compare_revisions(const void *left, const void *right)
     return strcmp(a->commit_hash, b->commit_hash);
 }
 
-/* .hubcache/<kind>/<repo folder>; -1: there is none. */
-static int hold_directory_open(const struct repo_reading *reading, const char *kind)
+/* .hubcache/pins/<repo folder>; -1: there is none. */
+static int pins_open(const struct repo_reading *reading)
 {
     HC_AUTO_CLOSE int hubcache =
         hc_directory_open(hc_cache_fd(reading->inventory->cache), ".hubcache");
-    HC_AUTO_CLOSE int holds = hubcache < 0 ? -1 : hc_directory_open(hubcache, kind);
+    HC_AUTO_CLOSE int pins = hubcache < 0 ? -1 : hc_directory_open(hubcache, "pins");
 
-    return holds < 0 ? -1 : hc_directory_open(holds, reading->repo->folder);
+    return pins < 0 ? -1 : hc_directory_open(pins, reading->repo->folder);
 }
 
 static int reading_read_repo(struct repo_reading *reading, struct hc_error *err)
@@ -482,8 +503,9 @@ static int reading_read_repo(struct repo_reading *reading, struct hc_error *err)
     (void)hc_format(found->cache_path, sizeof found->cache_path, "%s",
                     reading->repo->folder);
     reading->blobs = hc_directory_open(reading->folder, "blobs");
-    reading->pins = hold_directory_open(reading, "pins");
-    reading->leases = hold_directory_open(reading, "leases");
+    reading->pins = pins_open(reading);
+    reading->leases = hc_lease_directory_open(hc_cache_fd(reading->inventory->cache),
+                                              reading->repo, NULL);
     if (hc_repo_refs_read(&reading->refs, reading->folder, err) < 0 ||
         reading_read_snapshots(reading, err) < 0)
         return -1;

@@ -13,6 +13,7 @@
 #include <cache/cache.h>
 #include <hubcache/inventory.h>
 
+struct hc_hold_rules;
 struct hc_workers;
 
 HC_DEFINE_AUTO_VALUE(hc_cached_repos, hc_cached_repos_clear)
@@ -23,6 +24,7 @@ struct hc_inventory {
     int64_t now_ms;                       /* Required: for leases; hc_volume_now_ms() */
     struct hc_workers *workers;           /* Optional: for a volume that is slow */
     struct hc_cancellation *cancellation; /* Optional. */
+    const struct hc_hold_rules *rules;    /* Optional: what the policy keeps */
     bool with_revisions;
 };
 

@@ -174,6 +174,7 @@ int hc_resolver_list_repos(struct hc_resolver *resolver,
                                            .now_ms = hc_volume_now_ms(resolver->cache),
                                            .workers = resolver->inventory_workers,
                                            .cancellation = cancellation,
+                                           .rules = &resolver->hold_rules,
                                            .with_revisions = request->with_revisions};
     HC_AUTO_VALUE(repo_selection)
     selection = {.resolver = resolver, .request = request};
@@ -259,6 +260,7 @@ int hc_resolver_list_revisions(struct hc_resolver *resolver,
                                            .now_ms = hc_volume_now_ms(resolver->cache),
                                            .workers = resolver->inventory_workers,
                                            .cancellation = cancellation,
+                                           .rules = &resolver->hold_rules,
                                            .with_revisions = true};
     HC_AUTO_VALUE(hc_page) page = {0};
     HC_AUTO_VALUE(hc_cached_repo) found = {0};
