@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hubcache: parses the options before the subcommand, and runs the subcommand. A second
- * thread waits for SIGINT and SIGTERM and ends the process. That drops the connection, by
- * which the server notices that this caller no longer waits.
+ * hubcache: parses the options before the subcommand, and runs the subcommand. A signal
+ * ends the process (interrupt.h). That drops the connection, by which the server notices
+ * that this caller no longer waits.
  */
 #include "command.h"
+#include "interrupt.h"
 #include "subcommand.h"
 
 #include <malloc.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +16,8 @@
 #include <unistd.h>
 
 #define COMMANDS                                                                         \
-    "file, snapshot, download, cat, pull, ls, du, prefetch, verify, info or help"
+    "file, snapshot, download, cat, pull, ls, du, prefetch, verify, lease, run, info "   \
+    "or help"
 
 enum { HEAP_KEPT_MAX = 32 * 1024 * 1024 }; /* bytes that are free */
 
@@ -59,7 +59,8 @@ static const struct argp argp = {
     .args_doc =
         "file REPO FILENAME...\nsnapshot REPO\ndownload REPO [FILENAME...]\n"
         "cat REPO FILENAME\npull REPO --to DIR\nls [REPO...]\ndu [REPO...]\nprefetch "
-        "REPO...\nverify [REPO...]\ninfo\nhelp [COMMAND]",
+        "REPO...\nverify [REPO...]\nlease ls|renew|release [ID...]\nrun REPO -- "
+        "COMMAND...\ninfo\nhelp [COMMAND]",
     .doc =
         "Asks a hubcached where files of Hugging Face Hub repos are on this machine."
         "\vEach command has its own --help. Exit status: 0 done, 1 other failure, 2 "
@@ -68,35 +69,6 @@ static const struct argp argp = {
         "out of time.",
     .children = children,
 };
-
-/* Ends the process with the status that a shell gives to a signal. */
-static void *wait_for_interrupt(void *signals)
-{
-    const int signal_base = 128;
-    int number = SIGINT;
-
-    (void)sigwait(signals, &number);
-    if (isatty(STDERR_FILENO))
-        (void)!write(STDERR_FILENO, "\n", 1);
-    _exit(signal_base + number);
-}
-
-/* Runs before there is any other thread: each inherits the mask of signals. */
-static void watch_for_interrupts(void)
-{
-    static sigset_t signals;
-    pthread_t thread;
-
-    (void)sigemptyset(&signals);
-    (void)sigaddset(&signals, SIGINT);
-    (void)sigaddset(&signals, SIGTERM);
-    if (pthread_sigmask(SIG_BLOCK, &signals, NULL) != 0)
-        return;
-    if (pthread_create(&thread, NULL, wait_for_interrupt, &signals) == 0)
-        (void)pthread_detach(thread);
-    else
-        (void)pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
-}
 
 static int unknown_refuse(const char *name)
 {
@@ -155,6 +127,6 @@ int main(int argc, char **argv)
     (void)mallopt(M_TRIM_THRESHOLD, HEAP_KEPT_MAX); /* NOLINT(concurrency-mt-unsafe) */
     /* What gRPC would log is in the message of the failure. */
     (void)setenv("GRPC_VERBOSITY", "NONE", 0); /* NOLINT(concurrency-mt-unsafe) */
-    watch_for_interrupts();
+    hc_interrupts_watch();
     _exit(command_run(argc, argv));
 }

@@ -125,34 +125,43 @@ static char *json_line(json_t *object)
     return line;
 }
 
+/* An answer of this process's own making has none. */
+static const char *text_or_empty(const char *text)
+{
+    return text ? text : "";
+}
+
 /* The fields of both answers, of one file and of several. */
 char *hc_output_json_of_file(const struct hc_client_file *file)
 {
-    return json_line(json_pack("{so so s[] ss ss}", "file", json_of_file(file), "files",
-                               json_of_files(file, 1), "missing", "commit_hash",
-                               file->commit_hash, "cache_id", file->cache_id));
+    return json_line(json_pack("{so so s[] ss ss ss}", "file", json_of_file(file),
+                               "files", json_of_files(file, 1), "missing", "commit_hash",
+                               file->commit_hash, "cache_id", file->cache_id, "lease_id",
+                               text_or_empty(file->lease_id)));
 }
 
 char *hc_output_json_of_files(const struct hc_client_files *files)
 {
     return json_line(
-        json_pack("{so so ss ss}", "files", json_of_files(files->items, files->count),
+        json_pack("{so so ss ss ss}", "files", json_of_files(files->items, files->count),
                   "missing", json_of_texts(files->missing, files->missing_count),
-                  "commit_hash", files->commit_hash, "cache_id", files->cache_id));
+                  "commit_hash", files->commit_hash, "cache_id", files->cache_id,
+                  "lease_id", text_or_empty(files->lease_id)));
 }
 
 char *hc_output_json_of_snapshot(const struct hc_client_snapshot *snapshot)
 {
     return json_line(json_pack(
-        "{ss ss ss ss so sI sI sI sI ss sb ss so}", "path", snapshot->path, "cache_path",
-        snapshot->cache_path, "commit_hash", snapshot->commit_hash, "completeness",
-        json_completeness_name(snapshot->completeness), "missing",
+        "{ss ss ss ss so sI sI sI sI ss sb ss ss so}", "path", snapshot->path,
+        "cache_path", snapshot->cache_path, "commit_hash", snapshot->commit_hash,
+        "completeness", json_completeness_name(snapshot->completeness), "missing",
         json_of_texts(snapshot->missing, snapshot->missing_listed), "missing_total",
         (json_int_t)snapshot->missing_total, "file_count",
         (json_int_t)snapshot->file_count, "size_bytes", (json_int_t)snapshot->size_bytes,
         "downloaded_bytes", (json_int_t)snapshot->downloaded_bytes, "source",
         json_source_name(snapshot->source), "stale", (int)snapshot->stale, "cache_id",
-        snapshot->cache_id, "files", json_of_files(snapshot->files, snapshot->listed)));
+        snapshot->cache_id, "lease_id", text_or_empty(snapshot->lease_id), "files",
+        json_of_files(snapshot->files, snapshot->listed)));
 }
 
 char *hc_output_json_of_info(const struct hc_client_info *info)

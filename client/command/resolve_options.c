@@ -25,6 +25,7 @@ enum {
     KEY_LIST_FILES,
     KEY_REQUIRE_COMPLETE,
     KEY_WARM,
+    KEY_LEASE,
     KEY_TO,
     KEY_LOCAL_DIR,
     KEY_CACHE_DIR,
@@ -121,6 +122,11 @@ static error_t selection_option_parse(int key, char *arg, struct argp_state *sta
     case KEY_WARM:
         options->fetch.warm = true;
         return 0;
+    case KEY_LEASE:
+        options->fetch.lease_ms = hc_command_duration(state, arg);
+        if (options->fetch.lease_ms == 0)
+            hc_command_refuse(state, "a lease is for more than no time");
+        return 0;
     case KEY_TO:
         options->target = arg;
         return 0;
@@ -174,6 +180,12 @@ static const struct argp_option warm_list[] = {
     {0},
 };
 
+static const struct argp_option lease_list[] = {
+    {"lease", KEY_LEASE, "DURATION", 0,
+     "Keep the files on the cache volume for so long, such as 1h", 0},
+    {0},
+};
+
 static const struct argp_option target_list[] = {
     {"to", KEY_TO, "DIR", 0, "The cache root on this machine; required", 0},
     {0},
@@ -218,6 +230,8 @@ const struct argp hc_patterns_argp = {.options = patterns_list,
 const struct argp hc_snapshot_argp = {.options = snapshot_list,
                                       .parser = selection_option_parse};
 const struct argp hc_warm_argp = {.options = warm_list, .parser = selection_option_parse};
+const struct argp hc_lease_argp = {.options = lease_list,
+                                   .parser = selection_option_parse};
 const struct argp hc_target_argp = {.options = target_list,
                                     .parser = selection_option_parse};
 const struct argp hc_refused_argp = {.options = refused_list,

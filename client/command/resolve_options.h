@@ -38,6 +38,7 @@ extern const struct argp hc_resolve_argp;  /* --revision and others, of every ca
 extern const struct argp hc_names_argp;    /* --subfolder */
 extern const struct argp hc_patterns_argp; /* --include, --exclude */
 extern const struct argp hc_warm_argp;     /* --warm */
+extern const struct argp hc_lease_argp;    /* --lease */
 extern const struct argp hc_snapshot_argp; /* --dry-run and others */
 extern const struct argp hc_target_argp;   /* --to */
 extern const struct argp hc_refused_argp;  /* options of `hf download` that are refused */

@@ -20,10 +20,12 @@
 #include "base/text.h"
 #include "file_progress.h"
 #include "inventory.h"
+#include "lease.h"
 #include "output.h"
 #include "prefetch.h"
 #include "progress_bar.h"
 #include "pull.h"
+#include "run.h"
 #include "suggestion.h"
 #include "verify.h"
 #include "warm.h"
@@ -79,6 +81,7 @@ static int file_resolve_one(struct hc_client *client,
         return -1;
     file_note_forced(&file, was_forced);
     note_stale(file.stale);
+    hc_lease_print_note(file.lease_id);
     result = options->common->json
                  ? hc_output_print_json(hc_output_json_of_file(&file), err)
                  : hc_output_print_path(file.path, err);
@@ -118,6 +121,7 @@ static int file_resolve_several(struct hc_client *client,
     for (size_t i = 0; i < files.count; i++)
         file_note_forced(&files.items[i], was_forced);
     note_stale(files.count > 0 && files.items[0].stale);
+    hc_lease_print_note(files.lease_id);
     result = options->common->json
                  ? hc_output_print_json(hc_output_json_of_files(&files), err)
                  : file_print_paths(files.items, files.count, err);
@@ -174,6 +178,7 @@ static int snapshot_print(const struct hc_resolve_options *options,
                           const struct hc_client_snapshot *snapshot, struct hc_error *err)
 {
     note_stale(snapshot->stale);
+    hc_lease_print_note(snapshot->lease_id);
     if (snapshot->completeness == HC_CLIENT_UNKNOWN)
         hc_output_print_note(
             "no listing of this commit is known: the snapshot may lack files");
@@ -323,6 +328,7 @@ static int info_run(struct hc_client *client, const struct hc_resolve_options *o
 
 static const struct argp_child file_children[] = {{&hc_names_argp, 0, NULL, 0},
                                                   {&hc_warm_argp, 0, NULL, 0},
+                                                  {&hc_lease_argp, 0, NULL, 0},
                                                   {&hc_resolve_argp, 0, NULL, 0},
                                                   COMMON_OPTIONS,
                                                   {0}};
@@ -335,6 +341,7 @@ static const struct argp_child cat_children[] = {{&hc_names_argp, 0, NULL, 0},
 static const struct argp_child snapshot_children[] = {{&hc_patterns_argp, 0, NULL, 0},
                                                       {&hc_snapshot_argp, 0, NULL, 0},
                                                       {&hc_warm_argp, 0, NULL, 0},
+                                                      {&hc_lease_argp, 0, NULL, 0},
                                                       {&hc_resolve_argp, 0, NULL, 0},
                                                       COMMON_OPTIONS,
                                                       {0}};
@@ -343,6 +350,7 @@ static const struct argp_child download_children[] = {{&hc_names_argp, 0, NULL, 
                                                       {&hc_patterns_argp, 0, NULL, 0},
                                                       {&hc_snapshot_argp, 0, NULL, 0},
                                                       {&hc_warm_argp, 0, NULL, 0},
+                                                      {&hc_lease_argp, 0, NULL, 0},
                                                       {&hc_resolve_argp, 0, NULL, 0},
                                                       {&hc_refused_argp, 0, NULL, 0},
                                                       COMMON_OPTIONS,
@@ -407,10 +415,8 @@ static const struct hc_subcommand subcommands[] = {
 
 /* Those of the service Cache are in the files of their nouns. */
 static const struct hc_subcommand *const cache_commands[] = {
-    &hc_ls_command,
-    &hc_du_command,
-    &hc_prefetch_command,
-    &hc_verify_command,
+    &hc_ls_command,     &hc_du_command,    &hc_prefetch_command,
+    &hc_verify_command, &hc_lease_command, &hc_run_command,
 };
 
 const struct hc_subcommand *hc_subcommand_find(const char *name)
@@ -570,7 +576,7 @@ int hc_subcommand_run(const struct hc_subcommand *subcommand, int argc, char **a
     hc_command_parse(&argp, 0, argc, argv, &line);
     result = subcommand_call(&line, &err) < 0
                  ? subcommand_fail(subcommand, &line.options, &err)
-                 : HC_EXIT_OK;
+                 : (line.cache ? line.cache->exit_status : HC_EXIT_OK);
     hc_resolve_options_clear(&line.options);
     if (subcommand->clear)
         subcommand->clear(cache_options);

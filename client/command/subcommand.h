@@ -22,6 +22,7 @@ struct hc_cache_command {
     struct hc_command_options *common;
     const char *const *arguments; /* such as names of repos */
     size_t argument_count;
+    int exit_status; /* set by the command, when it succeeds with another one than 0 */
 };
 
 struct hc_subcommand {

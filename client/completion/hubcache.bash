@@ -12,7 +12,7 @@ _hubcache()
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-            file | snapshot | download | cat | pull | ls | du | prefetch | verify | info | help) command=$word; break ;;
+            file | snapshot | download | cat | pull | ls | du | prefetch | verify | lease | run | info | help) command=$word; break ;;
         esac
     done
 
@@ -24,23 +24,27 @@ _hubcache()
             mapfile -t COMPREPLY < <(compgen -W "model dataset space kernel" -- "$current"); return ;;
         --sort)
             mapfile -t COMPREPLY < <(compgen -W "name size accessed modified" -- "$current"); return ;;
-        --server | --filter | -f | --limit | --timeout | --wait | --tls-server-name | --revision | --max-staleness | --subfolder | --include | --exclude)
+        --server | --filter | -f | --limit | --timeout | --wait | --tls-server-name | --revision | --max-staleness | --lease | --for | --subfolder | --include | --exclude)
             return ;;
     esac
 
     case $command in
-        file) word="$common $choice --subfolder --warm" ;;
-        snapshot) word="$common $choice $patterns --warm" ;;
-        download) word="$common $choice $patterns --subfolder --warm" ;;
+        file) word="$common $choice --subfolder --warm --lease" ;;
+        snapshot) word="$common $choice $patterns --warm --lease" ;;
+        download) word="$common $choice $patterns --subfolder --warm --lease" ;;
         cat) word="$common $choice --subfolder" ;;
         pull) word="$common $choice --to --include --exclude" ;;
         prefetch) word="$common $choice --include --exclude --no-wait" ;;
         verify) word="$common --repair --dry-run --rate" ;;
         ls) word="$common --revisions --files --filter --sort --limit --quiet --show-warnings -f -q" ;;
         du) word=$common ;;
+        lease)
+            word="$common --mine --for"
+            [[ $previous == lease ]] && mapfile -t COMPREPLY < <(compgen -W "ls renew release" -- "$current") && return ;;
+        run) word="$common $choice --include --exclude --lease --" ;;
         info) word=$common ;;
-        help) mapfile -t COMPREPLY < <(compgen -W "file snapshot download cat pull ls du prefetch verify info" -- "$current"); return ;;
-        *) word="file snapshot download cat pull ls du prefetch verify info help $common" ;;
+        help) mapfile -t COMPREPLY < <(compgen -W "file snapshot download cat pull ls du prefetch verify lease run info" -- "$current"); return ;;
+        *) word="file snapshot download cat pull ls du prefetch verify lease run info help $common" ;;
     esac
     [[ -n $command && $current != -* ]] && return
     mapfile -t COMPREPLY < <(compgen -W "$word" -- "$current")
