@@ -51,6 +51,27 @@ int hc_decision_make(struct hc_decision *decision, struct hc_rules *rules,
     return 0;
 }
 
+/* Behind a rule that allows something to some caller, a file that is denied may be one of
+ * those. */
+int hc_decision_make_common(struct hc_decision *decision, struct hc_rules *rules,
+                            const struct hc_policy_question *question,
+                            struct hc_error *err)
+{
+    *decision = (struct hc_decision){.rules = rules, .is_common = true};
+    for (size_t i = 0; rules && i < rules->count; i++) {
+        const struct hc_rule *rule = &rules->items[i];
+
+        if (!hc_rule_is_about(rule, question))
+            continue;
+        if (rule->action != HC_RULE_DENY)
+            break;
+        if (rule->files.filter && rule->callers.texts.count == 0 &&
+            decision_add_file_rule(decision, i, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 void hc_decision_clear(struct hc_decision *decision)
 {
     free(decision->file_rules);
@@ -63,7 +84,8 @@ int hc_decision_copy(struct hc_decision *copy, const struct hc_decision *decisio
 {
     size_t size = decision->file_rule_count * sizeof *decision->file_rules;
 
-    *copy = (struct hc_decision){.rule = decision->rule};
+    *copy =
+        (struct hc_decision){.rule = decision->rule, .is_common = decision->is_common};
     if (size > 0) {
         copy->file_rules = malloc(size);
         if (!copy->file_rules)
@@ -82,7 +104,7 @@ static bool rule_allows(const struct hc_rule *rule)
 
 bool hc_decision_allows_rest(const struct hc_decision *decision)
 {
-    if (!decision->rules)
+    if (!decision->rules || decision->is_common)
         return true;
     return decision->rule ? rule_allows(decision->rule) : !decision->rules->denies;
 }
@@ -151,7 +173,8 @@ int hc_decision_format_key(const struct hc_decision *decision, char *key, size_t
     if (used < 0)
         return -1;
     if (!decision->rule)
-        return hc_format(key + used, size - (size_t)used, "-");
+        return hc_format(key + used, size - (size_t)used,
+                         decision->is_common ? "+" : "-");
     return hc_format(key + used, size - (size_t)used, "-%zu",
                      (size_t)(decision->rule - decision->rules->items));
 }

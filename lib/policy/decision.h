@@ -17,6 +17,7 @@ struct hc_decision {
     struct hc_rules *rules; /* held; NULL: there is no policy, all is allowed */
     const struct hc_rule
         *rule;            /* for what no rule of `files` matches; NULL: the default */
+    bool is_common;       /* for no caller: the rest is allowed */
     uint16_t *file_rules; /* numbers of rules with `files` that come before it */
     size_t file_rule_count;
 };
@@ -32,6 +33,14 @@ struct hc_verdict {
  * in every case. */
 int hc_decision_make(struct hc_decision *decision, struct hc_rules *rules,
                      const struct hc_policy_question *question, struct hc_error *err);
+
+/*
+ * For what is fetched for no caller in particular: denies the files that every caller is
+ * denied, and allows the rest. The identity of the question does not matter.
+ */
+int hc_decision_make_common(struct hc_decision *decision, struct hc_rules *rules,
+                            const struct hc_policy_question *question,
+                            struct hc_error *err);
 void hc_decision_clear(struct hc_decision *decision);
 HC_DEFINE_AUTO_VALUE(hc_decision, hc_decision_clear)
 

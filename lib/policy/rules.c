@@ -248,15 +248,30 @@ static bool rule_matches_type(const struct hc_rule *rule, enum hc_repo_type type
            (rule->types & 1U << (type == HC_REPO_DEFAULT ? HC_REPO_MODEL : type)) != 0;
 }
 
+static bool rule_matches_target(const struct hc_rule *rule,
+                                const struct hc_policy_question *question,
+                                const char *repo)
+{
+    return rule_matches_type(rule, question->type) &&
+           hc_globs_match(&rule->repos, repo) &&
+           (!question->revision || hc_globs_match(&rule->revisions, question->revision));
+}
+
 /* All but the files. */
 static bool rule_matches(const struct hc_rule *rule,
                          const struct hc_policy_question *question, const char *repo)
 {
-    return rule_matches_type(rule, question->type) &&
-           hc_globs_match(&rule->repos, repo) &&
-           (!question->revision ||
-            hc_globs_match(&rule->revisions, question->revision)) &&
+    return rule_matches_target(rule, question, repo) &&
            hc_callers_match(&rule->callers, question->identity);
+}
+
+bool hc_rule_is_about(const struct hc_rule *rule,
+                      const struct hc_policy_question *question)
+{
+    struct request_texts texts;
+
+    request_texts_fill(&texts, question);
+    return rule_matches_target(rule, question, texts.repo);
 }
 
 size_t hc_rules_find(const struct hc_rules *rules,

@@ -142,6 +142,10 @@ struct hc_policy_question {
 size_t hc_rules_find(const struct hc_rules *rules,
                      const struct hc_policy_question *question, size_t first);
 
+/* Whether the rule matches but for its callers and its files. */
+bool hc_rule_is_about(const struct hc_rule *rule,
+                      const struct hc_policy_question *question);
+
 /* Why a rule does not match, in words; "" and true when it does. `path` NULL: the repo as
  * a whole, which rules with `files` do not match. */
 bool hc_rule_explain(const struct hc_rule *rule,

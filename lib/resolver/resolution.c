@@ -481,7 +481,9 @@ bool hc_resolution_may_move_ref(const struct hc_resolution *resolution,
                     &unused) != 1 ||
         strcmp(ref.commit, commit) == 0)
         return true;
-    return resolution->is_whole && hc_decision_allows_all(&resolution->decision) &&
+    return resolution->is_whole &&
+           (resolution->decision.is_common ||
+            hc_decision_allows_all(&resolution->decision)) &&
            strcmp(ref.commit, resolution->ref_commit) == 0;
 }
 

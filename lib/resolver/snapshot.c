@@ -602,8 +602,10 @@ static void snapshot_warm(const struct hc_resolution *resolution)
     const struct hc_patterns patterns = {request->allow_patterns, request->allow_count,
                                          request->ignore_patterns, request->ignore_count};
 
+    const struct hc_warm_selection selection = {&patterns, &resolution->decision};
+
     hc_warm_up_snapshot(resolution->resolver->warm_ups, resolution->options,
-                        self->snapshot, &patterns);
+                        self->snapshot, &selection);
 }
 
 static void snapshot_clear_answer(struct hc_resolution *resolution)
@@ -751,7 +753,14 @@ int hc_snapshot_keep(struct hc_resolver *resolver,
                            .refuses_older = true},
             .request = request,
             .snapshot = snapshot};
+    const struct hc_policy_question question = {.type = request->repo.type,
+                                                .repo_id = request->repo.id,
+                                                .revision = request->repo.revision};
 
+    if (hc_decision_make_common(&self.resolution.decision,
+                                hc_policy_hold_rules(&resolver->policy), &question,
+                                err) < 0)
+        return -1;
     return snapshot_resolution_run(&self, true, err) < 0 ? -1 : 0;
 }
 

@@ -59,9 +59,10 @@ struct warm_up {
     struct hc_task task; /* first: the task is cast to it */
     struct hc_warm_ups *warm_ups;
     uint64_t key;
-    char *directory;          /* NULL: `names` are paths of files */
-    struct hc_strings names;  /* or allow_patterns */
-    struct hc_strings ignore; /* ignore_patterns */
+    char *directory;             /* NULL: `names` are paths of files */
+    struct hc_strings names;     /* or allow_patterns */
+    struct hc_strings ignore;    /* ignore_patterns */
+    struct hc_decision decision; /* which files of the directory the caller may have */
 };
 
 /* Owns the paths of the files. */
@@ -78,6 +79,7 @@ static void warm_up_free(struct warm_up *warm_up)
     free(warm_up->directory);
     hc_strings_clear(&warm_up->names);
     hc_strings_clear(&warm_up->ignore);
+    hc_decision_clear(&warm_up->decision);
     free(warm_up);
 }
 
@@ -193,8 +195,7 @@ static int list_snapshot(const struct warm_up *warm_up, struct warm_up_list *lis
                                          (const char *const *)warm_up->ignore.items,
                                          warm_up->ignore.count};
     HC_AUTO(hc_filter) *filter = hc_filter_new(&patterns, NULL, err);
-    const struct hc_decision all = {.rules = NULL};
-    const struct hc_local_selection selection = {&request, filter, &all};
+    const struct hc_local_selection selection = {&request, filter, &warm_up->decision};
     struct hc_snapshot snapshot;
     int result = 0;
 
@@ -323,8 +324,9 @@ static bool strings_copy(struct hc_strings *copy, const char *const *items, size
 void hc_warm_up_snapshot(struct hc_warm_ups *warm_ups,
                          const struct hc_fetch_options *options,
                          const struct hc_snapshot *snapshot,
-                         const struct hc_patterns *patterns)
+                         const struct hc_warm_selection *selection)
 {
+    const struct hc_patterns *patterns = selection->patterns;
     uint64_t key = key_add(HC_HASH_START, snapshot->path);
     struct hc_error ignored;
     struct warm_up *warm_up;

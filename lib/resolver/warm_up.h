@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct hc_decision;
 struct hc_error;
 struct hc_fetch_options;
 struct hc_file;
@@ -29,15 +30,21 @@ struct hc_warm_ups *hc_warm_ups_open(const struct hc_resolver *resolver,
 void hc_warm_ups_close(struct hc_warm_ups *warm_ups);
 HC_DEFINE_AUTO(hc_warm_ups, hc_warm_ups_close)
 
+/* Of the files of a snapshot's directory. Borrowed. */
+struct hc_warm_selection {
+    const struct hc_patterns *patterns;
+    const struct hc_decision *decision;
+};
+
 /* Begins a warm-up of these files, or of the files of the snapshot's directory that the
- * patterns select. `options` say for which caller. */
+ * selection has. `options` say for which caller. */
 void hc_warm_up_files(struct hc_warm_ups *warm_ups,
                       const struct hc_fetch_options *options, const struct hc_file *files,
                       size_t count);
 void hc_warm_up_snapshot(struct hc_warm_ups *warm_ups,
                          const struct hc_fetch_options *options,
                          const struct hc_snapshot *snapshot,
-                         const struct hc_patterns *patterns);
+                         const struct hc_warm_selection *selection);
 
 /* Bytes read ahead, and bytes left because they do not fit into memory. */
 void hc_warm_ups_count(const struct hc_warm_ups *warm_ups, uint64_t *warmed,

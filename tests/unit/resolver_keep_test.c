@@ -540,6 +540,50 @@ static void a_revision_that_is_kept_no_longer_is_an_ordinary_one(void **state)
     assert_ref(f, next);
 }
 
+/* What every caller is denied is not fetched; what one may have is. */
+static void files_that_every_caller_is_denied_are_left(void **state)
+{
+    static const struct {
+        const char *rules;
+        bool has_weights;
+    } cases[] = {
+        {"- {name: no-bin, files: ['*.bin'], action: deny}\n"
+         "- {name: a, callers: [a], action: allow}\n",
+         false},
+        {"- {name: a, callers: [a], files: ['*.bin'], action: allow}\n"
+         "- {name: no-bin, files: ['*.bin'], action: deny}\n"
+         "- {name: b, callers: [b], action: allow}\n",
+         true},
+        {"- {name: no-bin, callers: [a], files: ['*.bin'], action: deny}\n", true},
+        {"- {name: no-bin, repos: [other/*], files: ['*.bin'], action: deny}\n", true},
+    };
+    struct fixture *f = *state;
+    char policy[1024];
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char next[41];
+
+        (void)snprintf(policy, sizeof policy,
+                       "version: 1\ndefault: deny\nrules:\n%s"
+                       "keep: [{repo: org/model, revision: main}]\n",
+                       cases[i].rules);
+        temp_dir_write(policy_dir, "policy.yaml", policy);
+        assert_int_equal(hc_resolver_load_policy(f->resolver, &f->err), 0);
+        test_hub_add(f->hub, "config.json", policy, 100 + i, false);
+        test_hub_add(f->hub, "weights.bin", policy, 200 + i, true);
+        test_hub_commit(f->hub, "models/org/model", "main", next);
+        if (i > 0)
+            let_interval_pass(f);
+        assert_int_equal(keep_ask(f), 1);
+        assert_int_equal(keep_fetch(f), 1);
+        assert_ref(f, next);
+        assert_true(temp_dir_has(f->dir, pointer_path(next, "config.json")));
+        assert_int_equal(temp_dir_has(f->dir, pointer_path(next, "weights.bin")),
+                         cases[i].has_weights);
+        assert_int_equal(keep_ask(f), 0);
+    }
+}
+
 static void a_record_of_garbage_is_none(void **state)
 {
     static const char *const texts[] = {"", "{", "[]", "{\"commit\": 7}",
@@ -676,6 +720,7 @@ int main(void)
         TEST(a_hub_out_of_reach_makes_answers_stale_in_time),
         TEST(of_several_replicas_one_asks_and_one_fetches),
         TEST(a_revision_that_is_kept_no_longer_is_an_ordinary_one),
+        TEST(files_that_every_caller_is_denied_are_left),
         TEST(a_record_of_garbage_is_none),
         TEST(no_answer_mixes_two_commits),
     };
