@@ -137,6 +137,7 @@ static int resolver_open_eviction(struct hc_resolver *resolver, struct hc_error 
 {
     struct hc_free_space *space = hc_cache_free_space(resolver->cache);
 
+    resolver->hold_rules = hc_hold_rules_of(&resolver->policy);
     resolver->eviction = hc_eviction_new(resolver->cache, &resolver->hold_rules, err);
     if (!resolver->eviction)
         return -1;

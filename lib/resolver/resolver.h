@@ -21,6 +21,7 @@
  *     local.c       a directory below a local root wins
  *     confirm.c     what memory answered is looked at on the volume
  *     open.c        a resolved file, opened for reading
+ *     removal.c     what a caller removes, prunes, pins and unpins
  *     warm_up.c     the files of an answer, read ahead
  *     keep.c        revisions that the policy keeps, and their roll-out
  *     verification.c  what a verification finds is fetched again

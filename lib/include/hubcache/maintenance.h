@@ -12,7 +12,9 @@
 
 #include <hubcache/cancellation.h>
 #include <hubcache/error.h>
+#include <hubcache/finding.h>
 #include <hubcache/repo.h>
+#include <hubcache/resolver.h>
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,8 +23,6 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-struct hc_resolver;
 
 /* What holds a revision, in the order in which it is looked for. */
 enum hc_held_by {
@@ -107,7 +107,101 @@ struct hc_room_status {
 HC_PUBLIC void hc_resolver_room(const struct hc_resolver *resolver,
                                 struct hc_room_status *status);
 
+/* Files of a repo of the cache, or a revision, or a repo. Borrowed for the call. */
+struct hc_removal_selector {
+    struct hc_target repo; /* Required; its revision is a commit, a ref that the cache
+                              knows, or NULL: every revision */
+    const char *const *patterns; /* Optional: only files that match; none: every file */
+    size_t pattern_count;
+};
+
+struct hc_delete_request {
+    const struct hc_removal_selector *selectors; /* Required. */
+    size_t selector_count;
+    bool dry_run;                    /* only tell what would go */
+    struct hc_fetch_options options; /* for policy: the caller's identity */
+};
+
+/*
+ * Removes what is selected, and nothing that is held. -1: NOT_CACHED (a selected repo or
+ * revision is not in the cache; then nothing is removed), INVALID_*, POLICY_DENIED, or as
+ * the cancellation says. The caller clears `result`, also after a failure.
+ */
+HC_PUBLIC int hc_resolver_delete(struct hc_resolver *resolver,
+                                 const struct hc_delete_request *request,
+                                 struct hc_cancellation *cancellation,
+                                 struct hc_removal_result *result, struct hc_error *err);
+
+enum {
+    HC_PRUNE_UNUSED_MS = 60 * 60 * 1000, /* how long a revision is unused that goes */
+    HC_PRUNED_FILES_MAX = 1000           /* that a result lists */
+};
+
+struct hc_prune_request {
+    const char *const *repo_ids; /* Optional: globs; none: every repo */
+    size_t repo_id_count;
+    const enum hc_repo_type *repo_types; /* Optional: none: every type */
+    size_t repo_type_count;
+    /* Optional: of revisions; 0: HC_PRUNE_UNUSED_MS; less than 0: whenever they were
+     * used. */
+    int64_t unused_for_ms;
+    bool dry_run;                    /* only tell what would go */
+    struct hc_fetch_options options; /* for policy: the caller's identity */
+};
+
+/* A file that nothing refers to. */
+struct hc_pruned_file {
+    enum hc_finding_kind kind;
+    char *cache_path;
+    uint64_t size_bytes;
+    bool is_removed; /* false: in a dry run, or because it could not be */
+};
+
+struct hc_prune_result {
+    struct hc_removal_result revisions; /* that no ref names */
+    struct hc_pruned_file *files;       /* HC_PRUNED_FILES_MAX at most */
+    size_t file_count;
+    uint64_t file_total;   /* of all */
+    uint64_t freed_bytes;  /* of revisions and files; in a dry run that would be free */
+    uint64_t file_bytes;   /* of the files alone */
+    unsigned repos_denied; /* that the caller may not administer */
+};
+
+/*
+ * Removes what nothing refers to from the repos that the caller may administer: revisions
+ * that no ref names, blobs that no pointer leads to, pointers and refs that lead nowhere,
+ * temporary files that no process writes any more, payloads of the shared store that no
+ * repo refers to. -1: INVALID_PATTERN, POLICY_DENIED (the caller may administer none of
+ * these repos), or as the cancellation says. The caller clears `result`, also after a
+ * failure.
+ */
+HC_PUBLIC int hc_resolver_prune(struct hc_resolver *resolver,
+                                const struct hc_prune_request *request,
+                                struct hc_cancellation *cancellation,
+                                struct hc_prune_result *result, struct hc_error *err);
+
+enum { HC_PIN_REASON_MAX = 200 /* bytes */ };
+
+struct hc_pin_request {
+    struct hc_target repo; /* Required; its revision is a commit, or a ref that the cache
+                              knows: then the commit that it names now. NULL: main */
+    const char *reason;    /* Optional: why, for people; at most HC_PIN_REASON_MAX */
+    struct hc_fetch_options options; /* for policy: the caller's identity */
+};
+
+/* Pins a revision: nothing removes it until it is unpinned. `commit` is what is pinned.
+ * -1: NOT_CACHED (the cache has no such revision), INVALID_*, POLICY_DENIED, CACHE_*. */
+HC_PUBLIC int hc_resolver_pin(struct hc_resolver *resolver,
+                              const struct hc_pin_request *request, char commit[41],
+                              struct hc_error *err);
+
+/* 1: it was pinned; 0: it was not. A commit need not be in the cache. */
+HC_PUBLIC int hc_resolver_unpin(struct hc_resolver *resolver,
+                                const struct hc_pin_request *request, char commit[41],
+                                struct hc_error *err);
+
 HC_PUBLIC void hc_removal_result_clear(struct hc_removal_result *result);
+HC_PUBLIC void hc_prune_result_clear(struct hc_prune_result *result);
 
 #ifdef __cplusplus
 }
