@@ -206,7 +206,7 @@ static void line_add_subject(struct hc_line *line, const struct hc_subject *subj
 
 static void line_add_facts(struct hc_line *line, const struct hc_facts *facts)
 {
-    if (facts->source == HC_SOURCE_UNSPECIFIED)
+    if (facts->source == HC_SOURCE_UNSPECIFIED && facts->files == 0)
         return;
     if (facts->commit[0])
         hc_line_add_text(line, "commit", facts->commit);
@@ -214,7 +214,8 @@ static void line_add_facts(struct hc_line *line, const struct hc_facts *facts)
         hc_line_add_text(line, "etag", facts->etag);
     hc_line_add_number(line, "files", facts->files);
     hc_line_add_number(line, "bytes", (int64_t)facts->bytes);
-    hc_line_add_text(line, "source", hc_source_name(facts->source));
+    if (facts->source != HC_SOURCE_UNSPECIFIED) /* not of a removal */
+        hc_line_add_text(line, "source", hc_source_name(facts->source));
     if (facts->is_stale)
         hc_line_add_bool(line, "stale", true);
 }

@@ -67,9 +67,8 @@ int hc_encode_time(int64_t ms, struct hc_arena *arena,
     return 0;
 }
 
-/* NULL: INVALID_OPTIONS. */
-static enum hc_repo_type *decode_types(const Hubcache__V1__RepoType *types, size_t count,
-                                       struct hc_arena *arena, struct hc_error *err)
+enum hc_repo_type *hc_decode_repo_types(const Hubcache__V1__RepoType *types, size_t count,
+                                        struct hc_arena *arena, struct hc_error *err)
 {
     enum hc_repo_type *decoded = arena_take(arena, (count + 1) * sizeof *decoded, err);
 
@@ -88,7 +87,7 @@ int hc_decode_list_repos(const Hubcache__V1__ListReposRequest *message,
         .repo_ids = (const char *const *)message->repo_ids,
         .repo_id_count = message->n_repo_ids,
         .repo_types =
-            decode_types(message->repo_types, message->n_repo_types, arena, err),
+            hc_decode_repo_types(message->repo_types, message->n_repo_types, arena, err),
         .repo_type_count = message->n_repo_types,
         .with_revisions = message->with_revisions,
         .page_size = message->page_size,
@@ -105,7 +104,7 @@ int hc_decode_get_usage(const Hubcache__V1__GetUsageRequest *message,
         .repo_ids = (const char *const *)message->repo_ids,
         .repo_id_count = message->n_repo_ids,
         .repo_types =
-            decode_types(message->repo_types, message->n_repo_types, arena, err),
+            hc_decode_repo_types(message->repo_types, message->n_repo_types, arena, err),
         .repo_type_count = message->n_repo_types,
     };
     return request->repo_types ? 0 : -1;
@@ -309,4 +308,53 @@ void hc_encode_verify_result(const struct hc_verify_result *result,
     message->corrupt = count_fits(result->findings[HC_CORRUPT_BLOB]);
     message->repaired = count_fits(result->repaired);
     message->not_repaired = count_fits(result->not_repaired);
+}
+
+/* ---- removals ---------------------------------------------------------------------- */
+
+static int encode_removed(const struct hc_removed *removed, struct hc_arena *arena,
+                          Hubcache__V1__Removed *message, struct hc_error *err)
+{
+    hubcache__v1__removed__init(message);
+    message->repo_id = hc_unconst(removed->repo_id);
+    message->repo_type = (Hubcache__V1__RepoType)removed->repo_type;
+    message->commit_hash = hc_unconst(removed->commit_hash);
+    if (removed->filename)
+        message->filename = removed->filename;
+    message->freed_bytes = removed->freed_bytes;
+    message->detail = hc_unconst(removed->detail);
+    return hc_encode_time(removed->last_used_ms, arena, &message->last_used, err);
+}
+
+int hc_encode_removed(const struct hc_removal_result *result, struct hc_arena *arena,
+                      Hubcache__V1__Removed ***list, struct hc_error *err)
+{
+    *list = (void *)hc_encode_list(arena, result->removed_count, sizeof ***list, err);
+    if (!*list)
+        return -1;
+    for (size_t i = 0; i < result->removed_count; i++) {
+        if (encode_removed(&result->removed[i], arena, (*list)[i], err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int hc_encode_kept(const struct hc_removal_result *result, struct hc_arena *arena,
+                   Hubcache__V1__Kept ***list, struct hc_error *err)
+{
+    *list = (void *)hc_encode_list(arena, result->kept_count, sizeof ***list, err);
+    if (!*list)
+        return -1;
+    for (size_t i = 0; i < result->kept_count; i++) {
+        const struct hc_kept *kept = &result->kept[i];
+        Hubcache__V1__Kept *message = (*list)[i];
+
+        hubcache__v1__kept__init(message);
+        message->repo_id = hc_unconst(kept->repo_id);
+        message->repo_type = (Hubcache__V1__RepoType)kept->repo_type;
+        message->commit_hash = hc_unconst(kept->commit_hash);
+        message->held_by = (Hubcache__V1__HeldBy)kept->held_by;
+        message->detail = hc_unconst(kept->detail);
+    }
+    return 0;
 }

@@ -8,6 +8,7 @@
 #include "message.h"
 
 #include <hubcache/inventory.h>
+#include <hubcache/maintenance.h>
 #include <hubcache/v1/cache.pb-c.h>
 #include <hubcache/verification.h>
 
@@ -56,5 +57,15 @@ void hc_encode_verify_progress(const struct hc_verify_progress *progress,
                                Hubcache__V1__VerifyProgress *message);
 void hc_encode_verify_result(const struct hc_verify_result *result,
                              Hubcache__V1__VerifyResult *message);
+
+/* Types of a request, made in `arena`. NULL: INVALID_OPTIONS. */
+enum hc_repo_type *hc_decode_repo_types(const Hubcache__V1__RepoType *types, size_t count,
+                                        struct hc_arena *arena, struct hc_error *err);
+
+/* What a removal took, and what it left; texts are borrowed from `result`. */
+int hc_encode_removed(const struct hc_removal_result *result, struct hc_arena *arena,
+                      Hubcache__V1__Removed ***list, struct hc_error *err);
+int hc_encode_kept(const struct hc_removal_result *result, struct hc_arena *arena,
+                   Hubcache__V1__Kept ***list, struct hc_error *err);
 
 #endif

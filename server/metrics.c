@@ -30,6 +30,8 @@
 #include <base/error.h>
 #include <base/text.h>
 
+#include <hubcache/maintenance.h>
+
 #include <inttypes.h>
 #include <openssl/crypto.h>
 #include <time.h>
@@ -490,6 +492,25 @@ static void write_warmed(struct hc_resolver *resolver, FILE *out)
         "Bytes that were not: half of the available memory had no room.", left);
 }
 
+static void write_removed(struct hc_resolver *resolver, FILE *out)
+{
+    struct hc_removal_counts counts;
+
+    hc_resolver_count_removed(resolver, &counts);
+    hc_exposition_head(out, "hubcache_removed_files_total", "counter",
+                       "Files that calls have removed from the cache, by cause.");
+    (void)fprintf(out,
+                  "hubcache_removed_files_total{cause=\"delete\"} %" PRIu64 "\n"
+                  "hubcache_removed_files_total{cause=\"prune\"} %" PRIu64 "\n",
+                  counts.deleted_files, counts.pruned_files);
+    hc_exposition_head(out, "hubcache_removed_bytes_total", "counter",
+                       "Room on the volume that this has freed, by cause.");
+    (void)fprintf(out,
+                  "hubcache_removed_bytes_total{cause=\"delete\"} %" PRIu64 "\n"
+                  "hubcache_removed_bytes_total{cause=\"prune\"} %" PRIu64 "\n",
+                  counts.deleted_bytes, counts.pruned_bytes);
+}
+
 static void write_audit(struct hc_audit *audit, FILE *out)
 {
     struct hc_audit_counts counts;
@@ -590,6 +611,7 @@ static void write_gauges(const struct hc_gauges *gauges, FILE *out)
     write_clients(hc_rpc_listener(gauges->rpc), out);
     write_reads(gauges->reads, out);
     write_warmed(gauges->resolver, out);
+    write_removed(gauges->resolver, out);
     write_reloads(gauges->reload, out);
     if (gauges->tls)
         write_tls(gauges->tls, out);

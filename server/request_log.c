@@ -194,9 +194,10 @@ static struct hc_log_field *add_subject(struct hc_log_field *field,
 static struct hc_log_field *add_facts(struct hc_log_field *field,
                                       const struct hc_facts *facts)
 {
-    if (facts->source == HC_SOURCE_UNSPECIFIED)
+    if (facts->source == HC_SOURCE_UNSPECIFIED && facts->files == 0)
         return field;
-    *field++ = HC_TEXT("source", hc_source_name(facts->source));
+    if (facts->source != HC_SOURCE_UNSPECIFIED) /* not of a removal */
+        *field++ = HC_TEXT("source", hc_source_name(facts->source));
     *field++ = HC_NUMBER("files", facts->files);
     *field++ = HC_NUMBER("bytes", facts->bytes);
     if (facts->is_stale)

@@ -8,6 +8,7 @@
 #include "cache_inventory.h"
 #include "cache_leases.h"
 #include "cache_prefetch.h"
+#include "cache_removal.h"
 #include "cache_verification.h"
 
 #include <base/error.h>
@@ -24,10 +25,18 @@
 
 /* In the sequence of the contract. */
 static const struct hc_blocking_method methods[] = {
-    ROW("ListRepos", list_repos, UNARY),   ROW("ListRevisions", list_revisions, UNARY),
-    ROW("ListFiles", list_files, UNARY),   ROW("GetUsage", get_usage, UNARY),
-    ROW("RenewLease", renew_lease, UNARY), ROW("ReleaseLease", release_lease, UNARY),
-    ROW("ListLeases", list_leases, UNARY), ROW("Verify", verify, SERVER_STREAMING),
+    ROW("ListRepos", list_repos, UNARY),
+    ROW("ListRevisions", list_revisions, UNARY),
+    ROW("ListFiles", list_files, UNARY),
+    ROW("GetUsage", get_usage, UNARY),
+    ROW("DeleteRevisions", delete_revisions, UNARY),
+    ROW("Prune", prune, UNARY),
+    ROW("Pin", pin, UNARY),
+    ROW("Unpin", unpin, UNARY),
+    ROW("RenewLease", renew_lease, UNARY),
+    ROW("ReleaseLease", release_lease, UNARY),
+    ROW("ListLeases", list_leases, UNARY),
+    ROW("Verify", verify, SERVER_STREAMING),
 };
 
 enum { METHODS = sizeof methods / sizeof *methods };

@@ -18,6 +18,7 @@
 struct hc_removal {
     struct hc_removal_scope scope;
     bool is_dry_run;
+    int64_t now_ms;                   /* of the options */
     struct hc_removal_result *result; /* borrowed */
 };
 
@@ -171,6 +172,7 @@ struct hc_removal *hc_removal_new(const struct hc_cache *cache,
     removal->scope.cache = cache;
     removal->scope.rules = options->rules;
     removal->is_dry_run = options->is_dry_run;
+    removal->now_ms = options->now_ms;
     removal->result = result;
     return removal;
 }
@@ -216,7 +218,8 @@ int hc_removal_take(struct hc_removal *removal, const struct hc_removal_request 
     struct hc_error failure;
     int added;
 
-    removal->scope.now_ms = hc_volume_now_ms(removal->scope.cache);
+    removal->scope.now_ms =
+        removal->now_ms ? removal->now_ms : hc_volume_now_ms(removal->scope.cache);
     plan = hc_repo_plan_new(&removal->scope, request, &failure);
     if (!plan && failure_is_of_volume(&failure))
         return removal_keep_all(removal, request, &failure, err);

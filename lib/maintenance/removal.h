@@ -23,6 +23,7 @@ struct hc_removal;
 struct hc_removal_options {
     const struct hc_hold_rules *rules; /* Optional: what the policy keeps; borrowed */
     bool is_dry_run;
+    int64_t now_ms; /* Optional: since the epoch; 0: the volume's clock, each time */
 };
 
 /* `result` is borrowed, and appended to: zero-initialised at first. */

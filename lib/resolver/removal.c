@@ -143,6 +143,19 @@ static int selection_take(struct hc_removal *removal,
     return hc_removal_take(removal, &request, err);
 }
 
+static int delete_selections(const struct hc_delete_request *request,
+                             const struct selection *selections,
+                             struct hc_removal *removal,
+                             struct hc_cancellation *cancellation, struct hc_error *err)
+{
+    for (size_t i = 0; i < request->selector_count; i++) {
+        if (selection_take(removal, &request->selectors[i], &selections[i], cancellation,
+                           err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 int hc_resolver_delete(struct hc_resolver *resolver,
                        const struct hc_delete_request *request,
                        struct hc_cancellation *cancellation,
@@ -152,6 +165,7 @@ int hc_resolver_delete(struct hc_resolver *resolver,
                                                .is_dry_run = request->dry_run};
     HC_AUTO_FREE struct selection *selections = NULL;
     HC_AUTO(hc_removal) *removal = NULL;
+    int deleted;
 
     *result = (struct hc_removal_result){0};
     if (request->selector_count == 0)
@@ -167,12 +181,23 @@ int hc_resolver_delete(struct hc_resolver *resolver,
     removal = hc_removal_new(resolver->cache, &options, result, err);
     if (!removal)
         return -1;
-    for (size_t i = 0; i < request->selector_count; i++) {
-        if (selection_take(removal, &request->selectors[i], &selections[i], cancellation,
-                           err) < 0)
-            return -1;
+    deleted = delete_selections(request, selections, removal, cancellation, err);
+    if (!request->dry_run) {
+        atomic_fetch_add(&resolver->deleted_files, result->removed_files);
+        atomic_fetch_add(&resolver->deleted_bytes, result->freed_bytes);
     }
-    return 0;
+    return deleted;
+}
+
+void hc_resolver_count_removed(struct hc_resolver *resolver,
+                               struct hc_removal_counts *counts)
+{
+    *counts = (struct hc_removal_counts){
+        .deleted_files = atomic_load(&resolver->deleted_files),
+        .deleted_bytes = atomic_load(&resolver->deleted_bytes),
+        .pruned_files = atomic_load(&resolver->pruned_files),
+        .pruned_bytes = atomic_load(&resolver->pruned_bytes),
+    };
 }
 
 /* ---- pruning ----------------------------------------------------------------------- */
@@ -272,6 +297,11 @@ int hc_resolver_prune(struct hc_resolver *resolver,
     if (pruned == 0)
         pruned = prune_rest(resolver, request, &prune, err);
     result->freed_bytes = result->revisions.freed_bytes + result->file_bytes;
+    if (!request->dry_run) {
+        atomic_fetch_add(&resolver->pruned_files,
+                         result->revisions.removed_files + result->file_total);
+        atomic_fetch_add(&resolver->pruned_bytes, result->freed_bytes);
+    }
     return pruned;
 }
 

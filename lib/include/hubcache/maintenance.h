@@ -180,6 +180,14 @@ HC_PUBLIC int hc_resolver_prune(struct hc_resolver *resolver,
                                 struct hc_cancellation *cancellation,
                                 struct hc_prune_result *result, struct hc_error *err);
 
+/* What this process has removed since its start: files, and the room of them. */
+struct hc_removal_counts {
+    uint64_t deleted_files, deleted_bytes; /* hc_resolver_delete() */
+    uint64_t pruned_files, pruned_bytes;   /* hc_resolver_prune() */
+};
+HC_PUBLIC void hc_resolver_count_removed(struct hc_resolver *resolver,
+                                         struct hc_removal_counts *counts);
+
 enum { HC_PIN_REASON_MAX = 200 /* bytes */ };
 
 struct hc_pin_request {
