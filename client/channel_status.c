@@ -69,6 +69,11 @@ static void status_read_error_info(const Google__Rpc__Status *status,
                    error_info_find(info, "filename"));
     (void)snprintf(err->missing, sizeof err->missing, "%s",
                    error_info_find(info, "missing"));
+    (void)snprintf(err->rule, sizeof err->rule, "%s", error_info_find(info, "rule"));
+    (void)snprintf(err->rule_message, sizeof err->rule_message, "%s",
+                   error_info_find(info, "rule_message"));
+    (void)snprintf(err->alternative, sizeof err->alternative, "%s",
+                   error_info_find(info, "alternative"));
 }
 
 /* Delays beyond a day are cut to one, so that the milliseconds fit. */

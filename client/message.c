@@ -287,6 +287,7 @@ int hc_message_decode_snapshot(const struct hc_mount *mount,
         .source = (enum hc_client_source)response->source,
         .stale = response->stale,
         .missing_total = response->missing_total,
+        .excluded_total = response->excluded_total,
         .file_count = response->file_count,
         .size_bytes = response->size_bytes,
         .downloaded_bytes = response->downloaded_bytes,
@@ -303,6 +304,8 @@ int hc_message_decode_snapshot(const struct hc_mount *mount,
         copy_text(&filled.lease_id, response->lease_id, err) < 0 ||
         copy_texts(&filled.missing, &filled.missing_listed, response->missing,
                    response->n_missing, err) < 0 ||
+        copy_texts(&filled.excluded, &filled.excluded_listed, response->excluded,
+                   response->n_excluded, err) < 0 ||
         fill_file_list(mount, response->files, response->n_files, &filled.files, err) < 0)
         return -1;
     *snapshot = filled;
@@ -469,6 +472,7 @@ void hc_client_snapshot_clear(struct hc_client_snapshot *snapshot)
     free(snapshot->cache_id);
     free(snapshot->lease_id);
     text_list_free(snapshot->missing, snapshot->missing_listed);
+    text_list_free(snapshot->excluded, snapshot->excluded_listed);
     client_files_free(snapshot->files, snapshot->listed);
     *snapshot = (struct hc_client_snapshot){0};
 }

@@ -7,6 +7,7 @@
 
 #include "cache_inventory.h"
 #include "cache_leases.h"
+#include "cache_policy.h"
 #include "cache_prefetch.h"
 #include "cache_removal.h"
 #include "cache_verification.h"
@@ -37,6 +38,7 @@ static const struct hc_blocking_method methods[] = {
     ROW("ReleaseLease", release_lease, UNARY),
     ROW("ListLeases", list_leases, UNARY),
     ROW("Verify", verify, SERVER_STREAMING),
+    ROW("TestPolicy", test_policy, UNARY),
 };
 
 enum { METHODS = sizeof methods / sizeof *methods };

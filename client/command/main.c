@@ -16,7 +16,8 @@
 #include <unistd.h>
 
 #define COMMANDS                                                                         \
-    "file, snapshot, download, cat, pull, ls, du, prefetch, verify, lease, run, info "   \
+    "file, snapshot, download, cat, pull, ls, du, policy, prefetch, verify, lease, "     \
+    "run, info "                                                                         \
     "or help"
 
 enum { HEAP_KEPT_MAX = 32 * 1024 * 1024 }; /* bytes that are free */
@@ -56,11 +57,11 @@ static const struct argp_child children[] = {{&hc_command_argp, 0, NULL, 0}, {0}
 
 static const struct argp argp = {
     .parser = main_option_parse,
-    .args_doc =
-        "file REPO FILENAME...\nsnapshot REPO\ndownload REPO [FILENAME...]\n"
-        "cat REPO FILENAME\npull REPO --to DIR\nls [REPO...]\ndu [REPO...]\nprefetch "
-        "REPO...\nverify [REPO...]\nlease ls|renew|release [ID...]\nrun REPO -- "
-        "COMMAND...\ninfo\nhelp [COMMAND]",
+    .args_doc = "file REPO FILENAME...\nsnapshot REPO\ndownload REPO [FILENAME...]\n"
+                "cat REPO FILENAME\npull REPO --to DIR\nls [REPO...]\ndu "
+                "[REPO...]\npolicy test REPO [FILE]\nprefetch "
+                "REPO...\nverify [REPO...]\nlease ls|renew|release [ID...]\nrun REPO -- "
+                "COMMAND...\ninfo\nhelp [COMMAND]",
     .doc =
         "Asks a hubcached where files of Hugging Face Hub repos are on this machine."
         "\vEach command has its own --help. Exit status: 0 done, 1 other failure, 2 "

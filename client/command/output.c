@@ -152,7 +152,7 @@ char *hc_output_json_of_files(const struct hc_client_files *files)
 char *hc_output_json_of_snapshot(const struct hc_client_snapshot *snapshot)
 {
     return json_line(json_pack(
-        "{ss ss ss ss so sI sI sI sI ss sb ss ss so}", "path", snapshot->path,
+        "{ss ss ss ss so sI sI sI sI ss sb ss ss so so sI}", "path", snapshot->path,
         "cache_path", snapshot->cache_path, "commit_hash", snapshot->commit_hash,
         "completeness", json_completeness_name(snapshot->completeness), "missing",
         json_of_texts(snapshot->missing, snapshot->missing_listed), "missing_total",
@@ -161,7 +161,9 @@ char *hc_output_json_of_snapshot(const struct hc_client_snapshot *snapshot)
         "downloaded_bytes", (json_int_t)snapshot->downloaded_bytes, "source",
         json_source_name(snapshot->source), "stale", (int)snapshot->stale, "cache_id",
         snapshot->cache_id, "lease_id", text_or_empty(snapshot->lease_id), "files",
-        json_of_files(snapshot->files, snapshot->listed)));
+        json_of_files(snapshot->files, snapshot->listed), "excluded",
+        json_of_texts(snapshot->excluded, snapshot->excluded_listed), "excluded_total",
+        (json_int_t)snapshot->excluded_total));
 }
 
 char *hc_output_json_of_info(const struct hc_client_info *info)
@@ -221,6 +223,9 @@ static json_t *json_of_metadata(const struct hc_error *err,
         json_set_text(object, "link", err->link) == 0 &&
         json_set_text(object, "missing", err->missing) == 0 &&
         json_set_number(object, "missing_count", err->missing_count) == 0 &&
+        json_set_text(object, "rule", err->rule) == 0 &&
+        json_set_text(object, "rule_message", err->rule_message) == 0 &&
+        json_set_text(object, "alternative", err->alternative) == 0 &&
         json_set_number(object, "needed_bytes", err->needed_bytes) == 0 &&
         json_set_number(object, "free_bytes", err->free_bytes) == 0)
         return object;

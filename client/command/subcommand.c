@@ -22,6 +22,7 @@
 #include "inventory.h"
 #include "lease.h"
 #include "output.h"
+#include "policy.h"
 #include "prefetch.h"
 #include "progress_bar.h"
 #include "pull.h"
@@ -50,6 +51,20 @@ static void note_stale(bool stale)
     if (stale)
         hc_output_print_note(
             "the Hub could not be asked; this is what it said last time");
+}
+
+/* A caller that misses a file should know that it is no fault of the repo. */
+static void note_excluded(const struct hc_client_snapshot *snapshot)
+{
+    char note[512];
+
+    if (snapshot->excluded_total == 0 || snapshot->excluded_listed == 0)
+        return;
+    (void)hc_format(note, sizeof note,
+                    "the policy of the server leaves out %u files ('%.200s'%s)",
+                    snapshot->excluded_total, snapshot->excluded[0],
+                    snapshot->excluded_total > 1 ? ", ..." : "");
+    hc_output_print_note(note);
 }
 
 /* --- file --------------------------------------------------------------------------- */
@@ -178,6 +193,7 @@ static int snapshot_print(const struct hc_resolve_options *options,
                           const struct hc_client_snapshot *snapshot, struct hc_error *err)
 {
     note_stale(snapshot->stale);
+    note_excluded(snapshot);
     hc_lease_print_note(snapshot->lease_id);
     if (snapshot->completeness == HC_CLIENT_UNKNOWN)
         hc_output_print_note(
@@ -415,7 +431,7 @@ static const struct hc_subcommand subcommands[] = {
 
 /* Those of the service Cache are in the files of their nouns. */
 static const struct hc_subcommand *const cache_commands[] = {
-    &hc_ls_command,     &hc_du_command,    &hc_prefetch_command,
+    &hc_ls_command,     &hc_du_command,    &hc_policy_command, &hc_prefetch_command,
     &hc_verify_command, &hc_lease_command, &hc_run_command,
 };
 

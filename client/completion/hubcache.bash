@@ -12,7 +12,7 @@ _hubcache()
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-            file | snapshot | download | cat | pull | ls | du | prefetch | verify | lease | run | info | help) command=$word; break ;;
+            file | snapshot | download | cat | pull | ls | du | policy | prefetch | verify | lease | run | info | help) command=$word; break ;;
         esac
     done
 
@@ -35,6 +35,7 @@ _hubcache()
         cat) word="$common $choice --subfolder" ;;
         pull) word="$common $choice --to --include --exclude" ;;
         prefetch) word="$common $choice --include --exclude --no-wait" ;;
+        policy) word="test $common --as --group" ;;
         verify) word="$common --repair --dry-run --rate" ;;
         ls) word="$common --revisions --files --filter --sort --limit --quiet --show-warnings -f -q" ;;
         du) word=$common ;;
@@ -43,8 +44,8 @@ _hubcache()
             [[ $previous == lease ]] && mapfile -t COMPREPLY < <(compgen -W "ls renew release" -- "$current") && return ;;
         run) word="$common $choice --include --exclude --lease --" ;;
         info) word=$common ;;
-        help) mapfile -t COMPREPLY < <(compgen -W "file snapshot download cat pull ls du prefetch verify lease run info" -- "$current"); return ;;
-        *) word="file snapshot download cat pull ls du prefetch verify lease run info help $common" ;;
+        help) mapfile -t COMPREPLY < <(compgen -W "file snapshot download cat pull ls du policy prefetch verify lease run info" -- "$current"); return ;;
+        *) word="file snapshot download cat pull ls du policy prefetch verify lease run info help $common" ;;
     esac
     [[ -n $command && $current != -* ]] && return
     mapfile -t COMPREPLY < <(compgen -W "$word" -- "$current")

@@ -267,6 +267,11 @@ int hc_resolver_load_policy(struct hc_resolver *resolver, struct hc_error *err)
     return 0;
 }
 
+struct hc_policy *hc_resolver_policy(struct hc_resolver *resolver)
+{
+    return &resolver->policy;
+}
+
 uint32_t hc_resolver_policy_generation(const struct hc_resolver *resolver)
 {
     return atomic_load(&resolver->policy.generation);

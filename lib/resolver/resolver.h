@@ -84,6 +84,9 @@ struct hc_resolver {
     void *stale_ctx;
 };
 
+/* Borrowed until the close. */
+struct hc_policy *hc_resolver_policy(struct hc_resolver *resolver);
+
 /* ---- local.c ----------------------------------------------------------------------- */
 
 /* 1 and the real path of the directory that `id` names below a local root; 0: none. */

@@ -283,6 +283,9 @@ struct hc_client_snapshot {
     char **missing; /* the first 100 */
     size_t missing_listed;
     uint32_t missing_total;
+    char **excluded; /* files that the server's policy denies, left out: the first 100 */
+    size_t excluded_listed;
+    uint32_t excluded_total;
     uint32_t file_count;
     uint64_t size_bytes;
     uint64_t downloaded_bytes;

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A caller may ask what is decided about itself. About another one it may ask if it may
+ * administer the repo, because the answer tells which rules there are for others. Which
+ * proof such a caller would show is told by its name, as far as names have a form.
+ */
+#include "cache_policy.h"
+
+#include "service_cache.h"
+
+#include <base/error.h>
+#include <base/text.h>
+
+#include <hubcache/v1/cache.pb-c.h>
+#include <policy/explanation.h>
+#include <repo/repo.h>
+#include <resolver/resolver.h>
+#include <string.h>
+
+typedef Hubcache__V1__TestPolicyRequest test_request;
+typedef Hubcache__V1__TestPolicyResponse test_response;
+typedef Hubcache__V1__RuleVerdict rule_verdict;
+
+static const char *caller_kind(const char *name)
+{
+    if (hc_text_starts(name, "uid:"))
+        return "uid";
+    return hc_text_starts(name, "system:serviceaccount:") ? "jwt" : "token";
+}
+
+/* The identity that is asked about; NULL in `*identity`: anonymous. */
+static void request_identify_caller(const test_request *request,
+                                    struct hc_identity *other,
+                                    const struct hc_identity **identity)
+{
+    if (!*request->caller)
+        return;
+    *other = (struct hc_identity){.kind = caller_kind(request->caller),
+                                  .name = request->caller,
+                                  .groups = (const char *const *)request->groups,
+                                  .group_count = request->n_groups};
+    *identity = strcmp(request->caller, "anonymous") == 0 ? NULL : other;
+}
+
+static int encode_verdicts(const struct hc_explanation *explanation,
+                           struct hc_arena *arena, test_response *response,
+                           struct hc_error *err)
+{
+    size_t count = explanation->rules ? explanation->rules->count : 0;
+    rule_verdict **list = hc_arena_take(arena, (count + 1) * sizeof(*list));
+    rule_verdict *messages = hc_arena_take(arena, (count + 1) * sizeof *messages);
+
+    if (!list || !messages)
+        return hc_fail_memory(err);
+    for (size_t i = 0; i < count; i++) {
+        const struct hc_rule_reason *reason = &explanation->reasons[i];
+
+        hubcache__v1__rule_verdict__init(&messages[i]);
+        messages[i].rule = reason->rule->name;
+        messages[i].matches = reason->matches;
+        messages[i].reason = hc_unconst(reason->reason);
+        messages[i].line = reason->rule->line;
+        list[i] = &messages[i];
+    }
+    response->verdicts = list;
+    response->n_verdicts = count;
+    return 0;
+}
+
+static int encode_explanation(const struct hc_explanation *explanation,
+                              struct hc_arena *arena, test_response *response,
+                              struct hc_error *err)
+{
+    const struct hc_named_revision *alias = explanation->alias;
+    char **conditions = hc_arena_take(arena, HC_CONDITIONS_MAX * sizeof(*conditions));
+
+    if (!conditions)
+        return hc_fail_memory(err);
+    for (size_t i = 0; i < explanation->condition_count; i++)
+        conditions[i] = hc_unconst(explanation->conditions[i]);
+    response->conditions = conditions;
+    response->n_conditions = explanation->condition_count;
+    response->allowed = explanation->is_allowed;
+    if (explanation->rule)
+        response->rule = explanation->rule->name;
+    if (explanation->rule && explanation->rule->message)
+        response->message = explanation->rule->message;
+    else
+        response->message = hc_unconst(explanation->message);
+    if (alias) {
+        response->aliased_repo_id = alias->repo_id;
+        response->aliased_revision = alias->revision;
+    }
+    return encode_verdicts(explanation, arena, response, err);
+}
+
+/* Of the repo that an alias stands for. */
+static int repo_init(struct hc_repo *repo, struct hc_policy *policy,
+                     const struct hc_target *target, struct hc_error *err)
+{
+    HC_AUTO(hc_rules) *rules = hc_policy_hold_rules(policy);
+    const struct hc_named_revision *alias =
+        rules ? hc_rules_find_alias(rules, target->id) : NULL;
+
+    return hc_repo_init(repo, alias ? alias->type : target->type,
+                        alias ? alias->repo_id : target->id, err);
+}
+
+int hc_cache_test_policy(void *ctx, struct hc_blocking_call *call,
+                         const ProtobufCMessage *message, struct hc_error *err)
+{
+    const struct hc_cache_service *service = ctx;
+    const test_request *request = (const void *)message;
+    struct hc_policy *policy = hc_resolver_policy(service->resolver);
+    const struct hc_target target = {.id = request->repo_id,
+                                     .type = (enum hc_repo_type)request->repo_type,
+                                     .revision = request->revision};
+    struct hc_fetch_options options = hc_blocking_call_options(call);
+    const struct hc_policy_request asked = {.target = &target, .options = &options};
+    const char *path = *request->filename ? request->filename : NULL;
+    HC_AUTO_VALUE(hc_explanation) explanation = {.rules = NULL};
+    test_response response;
+    struct hc_identity other;
+    struct hc_error denied;
+    struct hc_repo repo;
+
+    hc_request_set_target(hc_blocking_call_request(call), &target, path);
+    if (repo_init(&repo, policy, &target, err) < 0)
+        return -1;
+    if (*request->caller &&
+        hc_policy_may_administer(policy, options.identity, &repo, err) < 0)
+        return -1;
+    request_identify_caller(request, &other, &options.identity);
+    if (hc_explanation_make(&explanation, hc_policy_hold_rules(policy), &asked, path,
+                            err) < 0)
+        return -1;
+    hubcache__v1__test_policy_response__init(&response);
+    if (encode_explanation(&explanation, hc_blocking_call_arena(call), &response, err) <
+        0)
+        return -1;
+    response.admin =
+        hc_policy_may_administer(policy, options.identity, &repo, &denied) == 0;
+    return hc_blocking_call_reply(call, &response.base, err);
+}
