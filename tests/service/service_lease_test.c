@@ -473,6 +473,43 @@ static void a_lease_is_renewed_by_its_own_caller_alone(void **state)
     assert_int_equal(renew(world, id, "Bearer alice's", ""), HC_STATUS_OK);
 }
 
+static void a_list_has_the_ids_of_the_leases_that_its_caller_may_end(void **state)
+{
+    struct world *world = *state;
+    HC_AUTO_FREE char *tokens = temp_dir_path(world->dir, "tokens");
+    HC_AUTO_FREE char *policy = temp_dir_path(world->dir, "policy.yaml");
+    Hubcache__V1__ListLeasesRequest request;
+    Hubcache__V1__ListLeasesResponse *leases;
+    char id[ID_SIZE];
+
+    hubcache__v1__list_leases_request__init(&request);
+    temp_dir_write(world->dir, "tokens", TOKENS);
+    temp_dir_write(world->dir, "policy.yaml",
+                   "version: 1\ndefault: allow\nrules:\n- name: operators\n"
+                   "  callers: [\"bob\"]\n  action: admin\n");
+    world_serve(world,
+                (const char *const[]){"--auth-tokens", tokens, "--policy", policy, NULL});
+    lease_snapshot(world, "Bearer alice's", id);
+    leases = list(world, &request, "Bearer alice's");
+    assert_string_equal(leases->leases[0]->lease_id, id);
+    assert_string_equal(leases->leases[0]->caller, "alice");
+    protobuf_c_message_free_unpacked(&leases->base, NULL);
+    leases = list(world, &request, "Bearer bob's");
+    assert_string_equal(leases->leases[0]->lease_id, id);
+    protobuf_c_message_free_unpacked(&leases->base, NULL);
+    leases = list(world, &request, NULL);
+    assert_string_equal(leases->leases[0]->lease_id, "");
+    protobuf_c_message_free_unpacked(&leases->base, NULL);
+    request.mine = true;
+    leases = list(world, &request, "Bearer bob's");
+    assert_int_equal(leases->n_leases, 0);
+    protobuf_c_message_free_unpacked(&leases->base, NULL);
+    assert_int_equal(release(world, id, NULL, "POLICY_DENIED"),
+                     HC_STATUS_PERMISSION_DENIED);
+    assert_int_equal(release(world, id, "Bearer bob's", ""), HC_STATUS_OK);
+    assert_int_equal(temp_dir_count(world->dir, LEASES), 0);
+}
+
 static void a_list_has_pages(void **state)
 {
     struct world *world = *state;
@@ -518,6 +555,7 @@ int main(void)
         test(a_lease_whose_time_has_passed_is_not_renewed),
         test(what_is_no_lease_is_refused),
         test_of(a_lease_is_renewed_by_its_own_caller_alone),
+        test_of(a_list_has_the_ids_of_the_leases_that_its_caller_may_end),
         test(a_list_has_pages),
     };
 
