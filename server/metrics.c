@@ -30,8 +30,8 @@
 #include <base/error.h>
 #include <base/text.h>
 
+#include <hubcache/lease.h>
 #include <hubcache/maintenance.h>
-
 #include <inttypes.h>
 #include <openssl/crypto.h>
 #include <time.h>
@@ -405,6 +405,30 @@ static void write_running_transfers(struct hc_resolver *resolver, FILE *out)
                   counts[0], counts[1]);
 }
 
+static void write_leases(struct hc_resolver *resolver, FILE *out)
+{
+    struct hc_lease_counts counts;
+
+    hc_resolver_count_leases(resolver, &counts);
+    hc_exposition_gauge(
+        out, "hubcache_leases",
+        "Leases on the volume, as of the last sweep and what this process "
+        "has done since.",
+        counts.held);
+    hc_exposition_counter(out, "hubcache_leases_taken_total",
+                          "Leases that were given with an answer.", counts.taken);
+    hc_exposition_counter(out, "hubcache_leases_renewed_total",
+                          "Leases that got a new end.", counts.renewed);
+    hc_exposition_head(out, "hubcache_leases_ended_total", "counter",
+                       "Leases that have ended: by their callers, or by their time.");
+    (void)fprintf(out,
+                  "hubcache_leases_ended_total{by=\"caller\"} %" PRIu64 "\n"
+                  "hubcache_leases_ended_total{by=\"time\"} %" PRIu64 "\n",
+                  counts.released, counts.expired);
+    hc_exposition_counter(out, "hubcache_leases_lost_total",
+                          "Renewals of leases that had ended already.", counts.lost);
+}
+
 enum { POOLS = 4 };
 
 /* One gauge of all pools of threads. */
@@ -606,6 +630,7 @@ static void write_gauges(const struct hc_gauges *gauges, FILE *out)
     write_prefetches(&prefetches, out);
     write_kept(gauges->keeper, out);
     write_running_transfers(gauges->resolver, out);
+    write_leases(gauges->resolver, out);
     hc_exposition_gauge(out, "hubcache_connections", "Connections that fetch bytes.",
                         connections);
     write_clients(hc_rpc_listener(gauges->rpc), out);
