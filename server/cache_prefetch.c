@@ -294,12 +294,17 @@ static int prefetch_resolve(struct prefetch *prefetch, struct hc_resolve *resolv
         .caller = prefetch->caller,
         .identity = prefetch->identity ? &prefetch->identity->identity : NULL,
         .is_background = true};
+    const Hubcache__V1__ResolveSnapshotRequest *message =
+        prefetch->request->snapshots[prefetch->current];
     struct hc_snapshot_request *request = &resolve->request.snapshot;
     char traceparent[HC_TRACEPARENT_SIZE];
 
-    if (hc_resolve_decode(resolve, &prefetch->request->snapshots[prefetch->current]->base,
-                          &options, err) < 0)
+    if (hc_resolve_decode(resolve, &message->base, &options, err) < 0)
         return -1;
+    if (message->options && message->options->lease)
+        return hc_fail_field(err, HC_INVALID_OPTIONS, "options.lease",
+                             "a prefetch gives no lease, for its caller may have left: "
+                             "resolve the snapshot for one");
     hc_trace_format(&prefetch->trace, traceparent);
     request->options.traceparent = traceparent;
     request->progress = prefetch_offer_progress;

@@ -121,6 +121,30 @@ static void a_failure_does_not_stop_the_others(void **state)
     assert_int_equal(world_gauge(world, FAILED), 2);
 }
 
+static void a_lease_is_refused(void **state)
+{
+    struct world *world = *state;
+    const Hubcache__V1__PrefetchRequest *request = prefetch_request(NULL, 1);
+    Hubcache__V1__FetchOptions options;
+    Google__Protobuf__Duration lease;
+    Hubcache__V1__PrefetchResponse *event;
+    struct rpc_call *call;
+
+    hubcache__v1__fetch_options__init(&options);
+    google__protobuf__duration__init(&lease);
+    lease.seconds = 60;
+    options.lease = &lease;
+    request->snapshots[0]->options = &options;
+    call =
+        rpc_call_start(world->client, &(struct rpc_request){.path = PREFETCH,
+                                                            .message = &request->base});
+    assert_int_equal(rpc_call_await(call), HC_STATUS_OK);
+    event = prefetch_outcome(call, 0);
+    assert_int_equal(event->error->code, HC_STATUS_INVALID_ARGUMENT);
+    hubcache__v1__prefetch_response__free_unpacked(event, NULL);
+    rpc_call_free(call);
+}
+
 static void it_goes_on_when_its_caller_leaves(void **state)
 {
     struct world *world = *state;
@@ -239,6 +263,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WORLD_TEST(a_failure_does_not_stop_the_others),
+        WORLD_TEST(a_lease_is_refused),
         WORLD_TEST(it_goes_on_when_its_caller_leaves),
         WORLD_TEST(it_goes_on_when_the_deadline_passes),
         WORLD_TEST(it_ends_with_the_server),
