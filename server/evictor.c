@@ -40,14 +40,33 @@ static void evictor_tend(struct hc_evictor *evictor)
     hc_removal_result_clear(&result);
 }
 
+/* What the policy lets go because of its age, whether or not room is short. */
+static void evictor_expire(struct hc_evictor *evictor)
+{
+    struct hc_removal_result result;
+    struct hc_error err;
+
+    if (hc_resolver_expire(evictor->resolver, evictor->end, &result, &err) == 0) {
+        if (result.removed_count > 0)
+            HC_LOG(HC_LOG_INFO, "removed what was not used within its retention",
+                   HC_NUMBER("revisions", result.removed_count),
+                   HC_NUMBER("bytes", result.freed_bytes));
+    } else if (err.reason != HC_CANCELLED) {
+        HC_LOG(HC_LOG_WARN, "what was not used within its retention stays",
+               HC_TEXT("error", err.message));
+    }
+    hc_removal_result_clear(&result);
+}
+
 static void *evictor_run(void *ctx)
 {
     struct hc_evictor *evictor = ctx;
     struct hc_error err;
 
-    do
+    do {
+        evictor_expire(evictor);
         evictor_tend(evictor);
-    while (hc_cancellation_sleep(evictor->end, evictor->every_ms, &err) == 0);
+    } while (hc_cancellation_sleep(evictor->end, evictor->every_ms, &err) == 0);
     return NULL;
 }
 

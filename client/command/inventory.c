@@ -19,7 +19,15 @@
 #include <string.h>
 #include <time.h>
 
-enum { FILTERS_MAX = 32, KEY_SORT = 256, KEY_LIMIT, KEY_REVISIONS, KEY_FILES, KEY_WARN };
+enum {
+    FILTERS_MAX = 32,
+    KEY_SORT = 256,
+    KEY_LIMIT,
+    KEY_REVISIONS,
+    KEY_FILES,
+    KEY_WARN,
+    KEY_BY
+};
 
 struct ls_options {
     struct hc_cache_command base;
@@ -333,6 +341,34 @@ const struct hc_subcommand hc_ls_command = {
 
 /* --- du ----------------------------------------------------------------------------- */
 
+struct du_options {
+    struct hc_cache_command base;
+    enum hc_usage_key key;
+};
+
+static error_t du_option_parse(int key, char *arg, struct argp_state *state)
+{
+    struct du_options *options = state->input;
+
+    if (key != KEY_BY)
+        return ARGP_ERR_UNKNOWN;
+    if (!hc_usage_key_parse(arg, &options->key))
+        hc_command_refuse(state, "'%s' is no key: write repo, caller or rule", arg);
+    return 0;
+}
+
+static const struct argp_option du_argp_options[] = {
+    {"by", KEY_BY, "KEY", 0,
+     "By repo, caller or rule of the policy (default: repo). The last two count what was "
+     "fetched for them, and need the right to administer every repo; without it, caller "
+     "shows the one that asks",
+     0},
+    {0},
+};
+
+static const struct argp du_argp = {.options = du_argp_options,
+                                    .parser = du_option_parse};
+
 /* Leaves out repos of other types that have the same id. */
 static size_t du_select(const struct spec_list *specs, Hubcache__V1__Usage **rows,
                         size_t count)
@@ -356,7 +392,8 @@ static size_t du_select(const struct spec_list *specs, Hubcache__V1__Usage **row
 
 static int du_run(struct hc_client *client, void *input, struct hc_error *err)
 {
-    const struct hc_cache_command *line = input;
+    const struct du_options *options = input;
+    const struct hc_cache_command *line = &options->base;
     HC_AUTO_VALUE(spec_list) specs = {0};
     Hubcache__V1__GetUsageRequest request;
     const struct hc_channel_request call = {
@@ -370,6 +407,9 @@ static int du_run(struct hc_client *client, void *input, struct hc_error *err)
 
     if (spec_list_parse(&specs, line, err) < 0)
         return -1;
+    if (specs.count > 0 && options->key != HC_USAGE_BY_REPO)
+        return hc_fail(err, HC_INVALID_OPTIONS,
+                       "callers and rules are counted over all repos: name none of them");
     hubcache__v1__get_usage_request__init(&request);
     request.repo_ids = specs.ids;
     request.n_repo_ids = specs.count;
@@ -381,19 +421,24 @@ static int du_run(struct hc_client *client, void *input, struct hc_error *err)
     if (count < specs.count)
         return hc_fail(err, HC_NOT_CACHED, "the cache lacks %zu of these %zu repos",
                        specs.count - count, specs.count);
-    return line->common->json ? hc_inventory_print_usage_json(usage, count, err)
-                              : hc_inventory_print_usage(usage, count, err);
+    if (line->common->json)
+        return hc_inventory_print_usage_json(usage, count, err);
+    return options->key == HC_USAGE_BY_REPO
+               ? hc_inventory_print_usage(usage, count, err)
+               : hc_inventory_print_fetched(usage, options->key, err);
 }
 
-static const struct argp_child du_children[] = {HC_COMMON_OPTIONS};
+static const struct argp_child du_children[] = {{&du_argp, 0, NULL, 0},
+                                                HC_COMMON_OPTIONS};
 
 const struct hc_subcommand hc_du_command = {
     .name = "du",
     .arguments = "[REPO...]",
     .summary = "Says how much room the cache takes on the volume: by repo, the largest "
-               "first, and in all, where a blob that repos share counts once.",
+               "first, and in all, where a blob that repos share counts once; or what "
+               "each caller has had fetched, or by which rule.",
     .children = du_children,
     .arguments_max = HC_ARGUMENTS_ANY,
-    .options_size = sizeof(struct hc_cache_command),
+    .options_size = sizeof(struct du_options),
     .run_cache = du_run,
 };

@@ -408,6 +408,57 @@ int hc_inventory_print_usage(const Hubcache__V1__GetUsageResponse *usage, size_t
     return hc_output_flush(err);
 }
 
+bool hc_usage_key_parse(const char *text, enum hc_usage_key *key)
+{
+    static const char *const names[] = {[HC_USAGE_BY_REPO] = "repo",
+                                        [HC_USAGE_BY_CALLER] = "caller",
+                                        [HC_USAGE_BY_RULE] = "rule"};
+
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *key = (enum hc_usage_key)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static int fetched_add_row(struct hc_table *table, const Hubcache__V1__Usage *row,
+                           bool has_quota, struct hc_error *err)
+{
+    char files[32];
+
+    (void)snprintf(files, sizeof files, "%llu", (unsigned long long)row->file_count);
+    if (hc_table_add(table, row->name[0] ? row->name : "-", err) < 0 ||
+        row_add_size(table, row->size_bytes, err) < 0 ||
+        hc_table_add(table, files, err) < 0)
+        return -1;
+    if (!has_quota)
+        return 0;
+    return row->quota_bytes > 0 ? row_add_size(table, row->quota_bytes, err)
+                                : hc_table_add(table, "-", err);
+}
+
+int hc_inventory_print_fetched(const Hubcache__V1__GetUsageResponse *usage,
+                               enum hc_usage_key key, struct hc_error *err)
+{
+    static const char *const caller_columns[] = {"CALLER", ">SIZE", ">FILES", ">QUOTA",
+                                                 NULL};
+    static const char *const rule_columns[] = {"RULE", ">SIZE", ">FILES", NULL};
+    bool is_caller = key == HC_USAGE_BY_CALLER;
+    HC_AUTO_VALUE(hc_table)
+    table = {.columns = is_caller ? caller_columns : rule_columns};
+    Hubcache__V1__Usage *const *rows = is_caller ? usage->callers : usage->rules;
+    size_t count = is_caller ? usage->n_callers : usage->n_rules;
+
+    for (size_t i = 0; i < count; i++) {
+        if (fetched_add_row(&table, rows[i], is_caller, err) < 0)
+            return -1;
+    }
+    hc_table_print(&table);
+    return hc_output_flush(err);
+}
+
 static json_t *json_of_usages(Hubcache__V1__Usage *const *rows, size_t count)
 {
     json_t *array = json_array();

@@ -29,6 +29,15 @@ int hc_inventory_print_files(struct hc_client *client,
                              Hubcache__V1__ListFilesRequest *request,
                              const struct hc_file_style *style, struct hc_error *err);
 
+enum hc_usage_key { HC_USAGE_BY_REPO, HC_USAGE_BY_CALLER, HC_USAGE_BY_RULE };
+
+/* "repo", "caller" or "rule". False: it is none of them. */
+bool hc_usage_key_parse(const char *text, enum hc_usage_key *key);
+
+/* What callers, or rules, have had fetched. */
+int hc_inventory_print_fetched(const Hubcache__V1__GetUsageResponse *usage,
+                               enum hc_usage_key key, struct hc_error *err);
+
 /* The first `count` of its repos. */
 int hc_inventory_print_usage(const Hubcache__V1__GetUsageResponse *usage, size_t count,
                              struct hc_error *err);

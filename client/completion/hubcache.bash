@@ -22,6 +22,8 @@ _hubcache()
             mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
         --repo-type | --type)
             mapfile -t COMPREPLY < <(compgen -W "model dataset space kernel" -- "$current"); return ;;
+        --by)
+            mapfile -t COMPREPLY < <(compgen -W "repo caller rule" -- "$current"); return ;;
         --sort)
             mapfile -t COMPREPLY < <(compgen -W "name size accessed modified" -- "$current"); return ;;
         --server | --filter | -f | --limit | --timeout | --wait | --tls-server-name | --revision | --max-staleness | --lease | --for | --subfolder | --include | --exclude)
@@ -38,7 +40,7 @@ _hubcache()
         policy) word="test $common --as --group" ;;
         verify) word="$common --repair --dry-run --rate" ;;
         ls) word="$common --revisions --files --filter --sort --limit --quiet --show-warnings -f -q" ;;
-        du) word=$common ;;
+        du) word="--by $common" ;;
         lease)
             word="$common --mine --for"
             [[ $previous == lease ]] && mapfile -t COMPREPLY < <(compgen -W "ls renew release" -- "$current") && return ;;

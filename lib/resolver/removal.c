@@ -213,14 +213,17 @@ static bool prune_has_type(const struct hc_prune_request *request, enum hc_repo_
     return request->repo_type_count == 0;
 }
 
-/* The last denial is the failure when no repo is allowed. */
+/* The last denial is the failure when no repo is allowed. A repo that the caller may not
+ * see is passed over as if it were not there. */
 static int prune_repos(struct hc_resolver *resolver,
                        const struct hc_prune_request *request,
                        const struct hc_prune *prune, struct hc_filter *filter,
                        struct hc_error *err)
 {
     HC_AUTO_VALUE(hc_directory_walk) walk = hc_walk_repos(resolver->cache);
-    struct hc_error denied;
+    const struct hc_identity *identity = request->options.identity;
+    struct hc_policy *policy = &resolver->policy;
+    struct hc_error denied, refusal;
     struct hc_repo repo;
     size_t allowed = 0;
 
@@ -233,13 +236,14 @@ static int prune_repos(struct hc_resolver *resolver,
             return -1;
         if (chosen == 0)
             continue;
-        if (hc_policy_may_administer(&resolver->policy, request->options.identity, &repo,
-                                     &denied) < 0)
-            prune->result->repos_denied++;
-        else if (hc_prune_repo(prune, &repo, err) < 0)
-            return -1;
-        else
+        if (hc_policy_may_administer(policy, identity, &repo, &refusal) == 0) {
+            if (hc_prune_repo(prune, &repo, err) < 0)
+                return -1;
             allowed++;
+        } else if (hc_policy_may_see(policy, identity, &repo)) {
+            prune->result->repos_denied++;
+            denied = refusal;
+        }
     }
     if (allowed > 0 || prune->result->repos_denied == 0)
         return 0;

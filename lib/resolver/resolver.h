@@ -76,9 +76,10 @@ struct hc_resolver {
     } leases;               /* see struct hc_lease_counts */
     struct hc_keeps *keeps; /* what the policy keeps */
     atomic_int_least64_t markers_swept_ms;
-    atomic_int_least64_t measure_due_ms; /* the next scan for what the cache takes */
-    atomic_bool had_token_file;          /* the token file has held one */
-    struct hc_eviction_lock scrub_lock;  /* of the thread that scrubs */
+    atomic_int_least64_t retention_due_ms; /* the next look for what may expire */
+    atomic_int_least64_t measure_due_ms;   /* the next scan for what the cache takes */
+    atomic_bool had_token_file;            /* the token file has held one */
+    struct hc_eviction_lock scrub_lock;    /* of the thread that scrubs */
     atomic_uint_least64_t deleted_files, deleted_bytes, pruned_files, pruned_bytes;
     hc_stale_fn stale_watcher;
     void *stale_ctx;

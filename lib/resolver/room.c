@@ -10,8 +10,9 @@
 #include <cache/usage.h>
 #include <hubcache/maintenance.h>
 #include <maintenance/eviction.h>
+#include <maintenance/retention.h>
 
-enum { MEASURE_EVERY_MS = 600 * 1000 };
+enum { MEASURE_EVERY_MS = 600 * 1000, EXPIRE_EVERY_MS = 3600 * 1000 };
 
 int hc_resolver_evict(struct hc_resolver *resolver,
                       const struct hc_evict_request *request,
@@ -55,6 +56,19 @@ int hc_resolver_tend_room(struct hc_resolver *resolver,
     if (room_measure(resolver, cancellation, err) < 0)
         return -1;
     return hc_eviction_run(resolver->eviction, &request, result, err);
+}
+
+int hc_resolver_expire(struct hc_resolver *resolver, struct hc_cancellation *cancellation,
+                       struct hc_removal_result *result, struct hc_error *err)
+{
+    const struct hc_retention_options options = {.cancellation = cancellation};
+    int64_t now_ms = hc_monotonic_ms();
+
+    *result = (struct hc_removal_result){0};
+    if (now_ms < atomic_load(&resolver->retention_due_ms))
+        return 0;
+    atomic_store(&resolver->retention_due_ms, now_ms + EXPIRE_EVERY_MS);
+    return hc_retention_expire(resolver->cache, &resolver->policy, &options, result, err);
 }
 
 void hc_resolver_room(const struct hc_resolver *resolver, struct hc_room_status *status)

@@ -93,6 +93,15 @@ HC_PUBLIC int hc_resolver_tend_room(struct hc_resolver *resolver,
                                     struct hc_removal_result *result,
                                     struct hc_error *err);
 
+/*
+ * For the same thread: removes revisions that were not used within the `retention` of the
+ * policy's rules that let them in. Looks once an hour; does nothing in between, or when
+ * no rule has a retention.
+ */
+HC_PUBLIC int hc_resolver_expire(struct hc_resolver *resolver,
+                                 struct hc_cancellation *cancellation,
+                                 struct hc_removal_result *result, struct hc_error *err);
+
 /* What is known without a look at the volume. The counts are of this process. */
 struct hc_room_status {
     bool is_measured;        /* the cache was scanned, by this process or another one */
