@@ -25,7 +25,7 @@ enum {
     POLL_MS = 50,                 /* for the turn */
     TRANSFER_POLL_MS = 250,       /* for transfers to end */
     LIST_MAX_AGE_MS = 600 * 1000, /* of the candidates */
-    RESCAN_MIN_MS = 1000,         /* between two scans that found too little */
+    RESCAN_MIN_MS = 100,          /* between two scans that found too little */
     USED_SINCE_MS = 1000,         /* the list is exact to this */
     REMOVALS_MAX = 3              /* plans that one eviction carries out */
 };
@@ -54,8 +54,9 @@ struct eviction_run {
     size_t *planned;
     size_t planned_count, planned_room;
     uint64_t planned_bytes, held_bytes;
-    bool has_moved;   /* a candidate was used since the list was made */
-    bool awaits_ends; /* something is held only because it is being fetched */
+    bool has_moved;  /* a candidate was used since the list was made */
+    bool may_change; /* soon: something is held only because it is being fetched, or */
+                     /* next scan may find more */
 };
 
 /* ---- what is missing --------------------------------------------------------------- */
@@ -214,9 +215,9 @@ static int plan_consider(struct eviction_run *run, size_t number, int64_t now_ms
     if (hold.by == HC_HELD_BY_NONE)
         return plan_add(run, number, err);
     run->held_bytes = hc_size_add(run->held_bytes, candidate->bytes);
-    run->awaits_ends = run->awaits_ends ||
-                       (hold.by == HC_HELD_BY_TRANSFER &&
-                        !(run->space && strcmp(run->space->folder, repo.folder) == 0));
+    run->may_change = run->may_change ||
+                      (hold.by == HC_HELD_BY_TRANSFER &&
+                       !(run->space && strcmp(run->space->folder, repo.folder) == 0));
     if (!run->result || run->result->kept_count == HC_EVICTION_KEPT_MAX)
         return 0;
     return hc_removal_add_kept(run->result, &repo, candidate->commit, &hold, err);
@@ -230,7 +231,7 @@ static int plan_make(struct eviction_run *run, struct hc_error *err)
 
     run->planned_count = 0;
     run->planned_bytes = run->held_bytes = 0;
-    run->has_moved = run->awaits_ends = false;
+    run->has_moved = run->may_change = false;
     if (run->result)
         run->result->kept_count = 0;
     for (size_t i = 0; i < list->count && run->planned_bytes < wanted; i++) {
@@ -241,31 +242,35 @@ static int plan_make(struct eviction_run *run, struct hc_error *err)
     return 0;
 }
 
-/* A scan takes a tenth of the time at most when the cache has nothing that may go. */
-static bool candidates_are_old(const struct hc_candidates *list, bool is_too_little)
+/* How long the list is good when it has too little: scans take a tenth of the time at
+ * most. */
+static int64_t candidates_pause_ms(const struct hc_candidates *list)
 {
-    int64_t age_ms = hc_monotonic_ms() - list->scanned_ms;
+    return 9 * list->took_ms > RESCAN_MIN_MS ? 9 * list->took_ms : RESCAN_MIN_MS;
+}
 
-    if (list->scanned_ms == 0 || age_ms > LIST_MAX_AGE_MS)
-        return true;
-    return is_too_little && age_ms > RESCAN_MIN_MS && age_ms > 9 * list->took_ms;
+static int run_scan(struct eviction_run *run, struct hc_error *err)
+{
+    return hc_candidates_scan(&run->eviction->candidates, run->eviction->cache,
+                              run->request->cancellation, err);
 }
 
 static int run_plan(struct eviction_run *run, struct hc_error *err)
 {
-    struct hc_candidates *list = &run->eviction->candidates;
-    struct hc_cancellation *cancellation = run->request->cancellation;
-    const struct hc_cache *cache = run->eviction->cache;
+    const struct hc_candidates *list = &run->eviction->candidates;
+    int64_t age_ms = hc_monotonic_ms() - list->scanned_ms;
 
-    if (candidates_are_old(list, false) &&
-        hc_candidates_scan(list, cache, cancellation, err) < 0)
+    if ((list->scanned_ms == 0 || age_ms > LIST_MAX_AGE_MS) && run_scan(run, err) < 0)
         return -1;
     if (plan_make(run, err) < 0)
         return -1;
-    if (run->planned_bytes >= run->missing || !candidates_are_old(list, true))
+    if (run->planned_bytes >= run->missing)
         return 0;
-    return hc_candidates_scan(list, cache, cancellation, err) < 0 ? -1
-                                                                  : plan_make(run, err);
+    if (age_ms >= candidates_pause_ms(list))
+        return run_scan(run, err) < 0 ? -1 : plan_make(run, err);
+    run->may_change =
+        run->may_change || candidates_pause_ms(list) < HC_EVICTION_PATIENCE_MS;
+    return 0;
 }
 
 /* ---- the removal ------------------------------------------------------------------- */
@@ -428,10 +433,16 @@ int hc_eviction_run(struct hc_eviction *eviction,
     return begun <= 0 ? begun : run_finish(&run, result, err);
 }
 
+/* Whether downloads are under way whose files may go when they are there. */
+static bool space_is_reserved(const struct hc_space_request *space)
+{
+    return space->claimed && space->claimed(space->ctx).reserved > 0;
+}
+
 /* 1: there is room; 0: there is not, and all that may go is too little; -1: the caller
- * has left, or memory is short. `awaits_ends`: transfers hold what might go. */
+ * has left, or memory is short. `may_change`: soon there may be. */
 static int reclaim_once(struct hc_eviction *eviction,
-                        const struct hc_space_request *space, bool *awaits_ends)
+                        const struct hc_space_request *space, bool *may_change)
 {
     const struct hc_eviction_request request = {.cancellation = space->cancellation};
     HC_AUTO_VALUE(hc_removal_result) result = {0};
@@ -446,7 +457,7 @@ static int reclaim_once(struct hc_eviction *eviction,
         return begun < 0 ? -1 : 1;
     if (run_finish(&run, &result, &unused) < 0)
         return -1;
-    *awaits_ends = run.awaits_ends;
+    *may_change = run.may_change || space_is_reserved(space);
     return run.missing == 0;
 }
 
@@ -455,7 +466,7 @@ uint64_t hc_eviction_reclaim(void *ctx, const struct hc_space_request *request,
 {
     struct hc_eviction *eviction = ctx;
     int64_t until_ms = hc_monotonic_ms() + HC_EVICTION_PATIENCE_MS;
-    bool awaits_ends = false;
+    bool may_change = false;
     struct hc_error unused;
     int has_room = 0;
 
@@ -463,8 +474,8 @@ uint64_t hc_eviction_reclaim(void *ctx, const struct hc_space_request *request,
         return 0;
     (void)bytes; /* each attempt finds out how many are missing by then */
     do
-        has_room = reclaim_once(eviction, request, &awaits_ends);
-    while (has_room == 0 && awaits_ends && hc_monotonic_ms() < until_ms &&
+        has_room = reclaim_once(eviction, request, &may_change);
+    while (has_room == 0 && may_change && hc_monotonic_ms() < until_ms &&
            hc_cancellation_sleep(request->cancellation, TRANSFER_POLL_MS, &unused) == 0);
     return 1; /* what it has freed, the caller measures */
 }

@@ -51,9 +51,8 @@ int hc_eviction_run(struct hc_eviction *eviction,
 
 /*
  * A reclaimer (base/free_space.h), whose `ctx` is a struct hc_eviction. It removes
- * nothing when all that may go is too little. While revisions are held only because they
- * are being fetched, it waits for their transfers to end, HC_EVICTION_PATIENCE_MS at
- * most.
+ * nothing when all that may go is too little. While downloads are under way whose files
+ * may go when they are there, it waits for them to end, HC_EVICTION_PATIENCE_MS at most.
  */
 enum { HC_EVICTION_PATIENCE_MS = 10000 };
 uint64_t hc_eviction_reclaim(void *eviction, const struct hc_space_request *request,

@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Is the limit of the cache kept? `tests/bench/run enforcement`: callers ask three hubcached on one
+volume for ten times as much as --cache-limit lets them keep, some with leases, while one of the
+three is killed every half a minute. A caller with a lease opens and checks its files until the lease
+ends. The room that the cache takes is sampled by inode, without hubcached's help."""
+
+import argparse
+import collections
+import dataclasses
+import os
+import random
+import stat
+import statistics
+import threading
+import time
+
+import grpc
+
+from figures import MIB, table, temp_dir
+import world
+
+SERVERS = 3
+SAMPLE_S = 0.2
+CHECK_S = 0.5
+EDGE = 4096  # bytes that are compared at both ends of a file
+DEADLINE = 60
+LEASED, LEASE_S = 0.6, (1, 20)  # how many of the calls take a lease, and how long
+RETRIED = {"UNAVAILABLE", "SHUTTING_DOWN", "CANCELLED", "BUSY"}  # the server was killed
+
+
+@dataclasses.dataclass
+class Sample:
+    at: float
+    total: int  # bytes of all files with content below the cache root, and of directories
+    partial: int  # of these, of partial files
+    small: int  # of these, of directories, locks, listings and refs, which do not count
+    trash: int  # of these, in .hubcache/trash
+    held: int  # bytes of snapshots that are leased, as the callers count
+
+
+class World:
+    """The servers, and what the threads share."""
+
+    def __init__(self, options, folder, hub):
+        self.options, self.cache, self.hub = options, folder / "hub", hub
+        self.arguments = ["--log-level", "error", "--cache-limit", str(options.limit * MIB),
+                          *options.argument]
+        self.servers = [self.start() for _ in range(SERVERS)]
+        self.lock = threading.Lock()
+        self.leased = collections.Counter()  # repo: leases
+        self.outcomes = collections.Counter()
+        self.messages = collections.Counter()
+        self.early = []  # NO_SPACE with room that nothing held: (held, needed)
+        self.lost = []
+        self.took = []
+        self.kills = self.checks = self.asked = 0
+        self.samples = []
+        self.snapshots, self.evictions = set(), 0
+        self.end = time.monotonic() + options.seconds
+
+    def start(self):
+        return world.Server(self.options.pb, self.cache, self.hub.endpoint,
+                            arguments=self.arguments)
+
+    def is_over(self):
+        return time.monotonic() >= self.end
+
+    def held(self):
+        with self.lock:
+            return sum(count > 0 for count in self.leased.values()) * self.options.repo * MIB
+
+
+def repo_name(number):
+    return f"bench/repo-{number:03}"
+
+
+def fill(hub, options):
+    size = options.repo * MIB // options.files
+    for number in range(options.repos):
+        for file in range(options.files):
+            hub.control("add-made-up", b"", path=f"model-{file}.safetensors", size=size,
+                        seed=number * options.files + file, lfs=1)
+        hub.control("commit", b"", repo=f"models/{repo_name(number)}", revision="main")
+
+
+# --- callers -------------------------------------------------------------------------------
+
+
+def edges_of(path):
+    with open(path, "rb") as file:
+        head = file.read(EDGE)
+        file.seek(-EDGE, os.SEEK_END)
+        return head + file.read(EDGE)
+
+
+def check_until(shared, number, answer, until):
+    """Looks at the files of a lease again and again; says what is lost."""
+    names = [f"{answer.path}/model-{file}.safetensors" for file in range(shared.options.files)]
+    known = {}
+    while time.monotonic() < until and not shared.is_over():
+        for name in names:
+            try:
+                edges = edges_of(name)
+            except OSError as error:
+                shared.lost.append(f"{repo_name(number)}: {error}")
+                return
+            if known.setdefault(name, edges) != edges:
+                shared.lost.append(f"{repo_name(number)}: {name} has other bytes")
+                return
+            shared.checks += 1
+        time.sleep(CHECK_S)
+
+
+def reason_of(error):
+    try:
+        reason, message, metadata = world.reason_of(error)
+    except (KeyError, AssertionError):
+        return error.code().name, error.details(), {}
+    return reason, message, metadata
+
+
+def ask(shared, chance):
+    number = chance.randrange(shared.options.repos)
+    lease = chance.randint(*LEASE_S) if chance.random() < LEASED else 0
+    server = chance.choice(shared.servers)
+    fields = {"options": {"lease": {"seconds": lease}}} if lease else {}
+    begun = time.monotonic()
+    try:
+        answer = server.ResolveSnapshot(repo_id=repo_name(number), timeout=DEADLINE, **fields)
+    except (grpc.RpcError, ValueError) as error:  # ValueError: of a closed channel
+        assert isinstance(error, grpc.RpcError) or "closed" in str(error), error
+        note_failure(shared, error)
+        return
+    with shared.lock:
+        shared.asked += 1
+        shared.took.append(time.monotonic() - begun)
+        shared.outcomes["ok, from the cache" if answer.source == 1 else "ok, fetched"] += 1
+        leased = bool(getattr(answer, "lease_id", ""))
+        shared.leased[number] += leased
+    if leased:
+        check_until(shared, number, answer, begun + lease)
+        with shared.lock:
+            shared.leased[number] -= 1
+    else:
+        time.sleep(chance.random() / 5)
+
+
+def note_failure(shared, error):
+    reason, message, metadata = ("UNAVAILABLE", "", {}) if isinstance(error, ValueError) \
+        else reason_of(error)
+    held = shared.held()
+    with shared.lock:
+        shared.outcomes[f"{reason}, server killed" if reason in RETRIED else reason] += 1
+        if reason in RETRIED:
+            shared.messages[message[:100]] += 1
+        if reason == "NO_SPACE":
+            needed = int(metadata["needed_bytes"])
+            if held + needed <= shared.options.limit * MIB:
+                shared.early.append((held, needed, message))
+        elif reason not in RETRIED:
+            print(f"{reason}: {message}", flush=True)
+    time.sleep(0.5)
+
+
+def call_on(shared, seed):
+    chance = random.Random(seed)
+    while not shared.is_over():
+        ask(shared, chance)
+
+
+# --- kills and samples ---------------------------------------------------------------------
+
+
+def kill_on(shared):
+    chance = random.Random(shared.options.seed)
+    while not shared.is_over():
+        time.sleep(min(shared.options.kill_every, max(0, shared.end - time.monotonic())))
+        if shared.is_over():
+            return
+        victim = chance.randrange(SERVERS)
+        server = shared.servers[victim]
+        server.kill()
+        server.process.stdout.close()
+        shared.servers[victim] = shared.start()
+        shared.kills += 1
+
+
+def walk(path):
+    """(path, status) of all that is below a directory; what vanishes meanwhile is left out."""
+    try:
+        entries = list(os.scandir(path))
+    except OSError:
+        return
+    for entry in entries:
+        try:
+            yield entry.path, entry.stat(follow_symlinks=False)
+            if entry.is_dir(follow_symlinks=False):
+                yield from walk(entry.path)
+        except OSError:
+            continue
+
+
+def sample(shared):
+    inodes = {}
+    for path, status in walk(shared.cache):
+        kind = "small" if not stat.S_ISREG(status.st_mode) or status.st_size < EDGE else \
+            "partial" if path.endswith(".incomplete") else \
+            "trash" if "/.hubcache/trash/" in path else "other"
+        inodes[status.st_ino] = kind, status.st_blocks * 512
+    rooms = collections.Counter()
+    for kind, room in inodes.values():
+        rooms[kind] += room
+    snapshots = {str(path) for path in shared.cache.glob("*/snapshots/*")}
+    shared.evictions += len(shared.snapshots - snapshots)
+    shared.snapshots = snapshots
+    shared.samples.append(Sample(time.monotonic(), sum(rooms.values()), rooms["partial"],
+                                 rooms["small"], rooms["trash"], shared.held()))
+
+
+def sample_on(shared):
+    while not shared.is_over():
+        begun = time.monotonic()
+        sample(shared)
+        time.sleep(max(0, SAMPLE_S - (time.monotonic() - begun)))
+
+
+# --- the whole -----------------------------------------------------------------------------
+
+
+def run(options):
+    with temp_dir(options.dir) as folder, world.Hub() as hub:
+        fill(hub, options)
+        shared = World(options, folder, hub)
+        threads = [threading.Thread(target=call_on, args=(shared, options.seed + number))
+                   for number in range(options.callers)]
+        threads += [threading.Thread(target=kill_on, args=(shared,)),
+                    threading.Thread(target=sample_on, args=(shared,))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        left = oracle_of(shared.cache, hub)
+        for server in shared.servers:
+            server.stop()
+    return shared, left
+
+
+def oracle_of(cache, hub):
+    """What the newest Python client's scanner says of the cache, beside the folder .hubcache."""
+    import huggingface_hub
+
+    warnings = [str(warning) for warning in huggingface_hub.scan_cache_dir(cache).warnings]
+    warnings = [warning for warning in warnings if ".hubcache" not in warning]
+    return [f"{warning}: {sorted(str(path.relative_to(cache)) for path in folder.rglob('*'))}"
+            for warning in warnings for folder in cache.glob("*--*") if folder.name in warning]
+
+
+def report(shared, left):
+    options, limit = shared.options, shared.options.limit * MIB
+    highest = max(shared.samples, key=lambda each: each.total)
+    over = max(each.total - each.partial - each.small - limit for each in shared.samples)
+    table(f"enforcement: limit {options.limit} MiB, {options.callers} callers, {SERVERS} hubcached, "
+          f"{options.seconds} s, {options.repos} repos of {options.repo} MiB",
+          ["", "figure"],
+          [["highest bytes on disk, MiB", f"{highest.total / MIB:.1f}"],
+           ["  of these in partial files, MiB", f"{highest.partial / MIB:.1f}"],
+           ["  of these in the trash, MiB", f"{highest.trash / MIB:.1f}"],
+           ["  of these directories, locks and listings, MiB", f"{highest.small / MIB:.1f}"],
+           ["highest, without these and partial files, over the limit, MiB",
+            f"{over / MIB:.1f}"],
+           ["samples over the limit, without directories and so on",
+            sum(each.total - each.small > limit for each in shared.samples)],
+           ["samples", len(shared.samples)],
+           ["mean bytes on disk, MiB", f"{statistics.mean(s.total for s in shared.samples) / MIB:.0f}"],
+           ["highest bytes leased, MiB", f"{max(s.held for s in shared.samples) / MIB:.0f}"],
+           ["asked for, GiB", f"{shared.asked * options.repo / 1024:.1f}"],
+           ["snapshots evicted", shared.evictions],
+           ["servers killed", shared.kills],
+           ["looks at leased files", shared.checks],
+           ["leased files lost", len(shared.lost)],
+           ["NO_SPACE while leases left room", len(shared.early)],
+           ["s per answer, median", f"{statistics.median(shared.took):.2f}"],
+           ["s per answer, longest", f"{max(shared.took):.1f}"],
+           ["warnings of the client's scanner", len(left)],
+           *[[f"calls: {name}", count] for name, count in sorted(shared.outcomes.items())]])
+    for line in [*shared.lost[:10], *left[:5]]:
+        print(f"  {line}")
+    for message, count in shared.messages.most_common(4):
+        print(f"  {count} times: {message}")
+    for held, needed, message in shared.early[:5]:
+        print(f"  leased {held / MIB:.0f} MiB, needed {needed / MIB:.0f} MiB: {message}")
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="tests/bench/run enforcement", description=__doc__)
+    parser.add_argument("--limit", type=int, default=2048, help="MiB of the cache")
+    parser.add_argument("--repos", type=int, default=160)
+    parser.add_argument("--repo", type=int, default=128, help="MiB of each")
+    parser.add_argument("--files", type=int, default=4, help="of each repo")
+    parser.add_argument("--callers", type=int, default=50)
+    parser.add_argument("--seconds", type=int, default=600)
+    parser.add_argument("--kill-every", type=int, default=30, help="seconds")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--argument", action="append", default=[], help="of hubcached")
+    parser.add_argument("--dir", help="the volume; default: the system's temporary directory")
+    options = parser.parse_args()
+    with temp_dir(None) as stubs:
+        options.pb = world.make_stubs(stubs)
+        report(*run(options))
+
+
+if __name__ == "__main__":
+    main()
