@@ -33,6 +33,8 @@
 #include <sys/queue.h>
 #include <sys/statvfs.h>
 
+enum { ROUNDS_MAX = 8 };
+
 /* A request that waits or reclaims, on the stack of its thread. */
 struct space_turn {
     TAILQ_ENTRY(space_turn) link;
@@ -85,7 +87,7 @@ static void balance_compare(struct space_balance *balance, uint64_t needed,
 }
 
 /* Fills in the larger of two shortages: that of the volume, and that of the limit. */
-static struct space_balance space_compare(struct hc_free_space *space,
+static struct space_balance space_compare(const struct hc_free_space *space,
                                           const struct hc_space_request *request)
 {
     uint64_t floor = atomic_load(&space->floor), limit = atomic_load(&space->limit);
@@ -176,6 +178,19 @@ static int turn_begin(struct hc_free_space *space, struct space_turn *turn,
     return waited;
 }
 
+/* Again while it frees something: downloads of other processes may have the room that was
+ * made by the time that this one looks. */
+static void space_ask_reclaimer(const struct hc_free_space *space, size_t number,
+                                const struct hc_space_request *request,
+                                struct space_balance *balance)
+{
+    for (int i = 0; i < ROUNDS_MAX && !balance_has_room(balance); i++) {
+        if (space->reclaim[number](space->ctx[number], request, balance->missing) == 0)
+            return;
+        *balance = space_compare(space, request);
+    }
+}
+
 /* 1 there is room now; 0 all reclaimers were asked, and there is not; -1 the caller has
  * left. */
 static int space_reclaim(struct hc_free_space *space,
@@ -187,10 +202,10 @@ static int space_reclaim(struct hc_free_space *space,
     if (turn_begin(space, &turn, request->cancellation, err) < 0)
         return -1;
     *balance = space_compare(space, request); /* another thread may have freed it */
-    for (size_t i = 0; i < space->count && !balance_has_room(balance); i++) {
-        if (space->reclaim[i](space->ctx[i], request, balance->missing) > 0)
-            *balance = space_compare(space, request);
-    }
+    for (size_t i = 0; i < space->count; i++)
+        space_ask_reclaimer(space, i, request, balance);
+    if (balance->is_unmeasured) /* perhaps no more, though nothing was freed */
+        *balance = space_compare(space, request);
     turn_end(space, &turn);
     if (balance->missing > 0 && hc_cancellation_check(request->cancellation, err) < 0)
         return -1;

@@ -477,7 +477,7 @@ uint64_t hc_eviction_reclaim(void *ctx, const struct hc_space_request *request,
         has_room = reclaim_once(eviction, request, &may_change);
     while (has_room == 0 && may_change && hc_monotonic_ms() < until_ms &&
            hc_cancellation_sleep(request->cancellation, TRANSFER_POLL_MS, &unused) == 0);
-    return 1; /* what it has freed, the caller measures */
+    return has_room > 0; /* how much it is, the caller measures */
 }
 
 void hc_eviction_counts(struct hc_eviction *eviction, struct hc_eviction_counts *counts)

@@ -263,6 +263,7 @@ static void the_reservation_of_a_dead_process_is_released(void **state)
 /* What a reclaimer of the test frees at each call, and how it was called. */
 struct reclaimer {
     uint64_t frees;
+    unsigned times; /* and then nothing; 0: always */
     uint64_t wanted;
     char folder[HC_REPO_FOLDER_MAX + 1];
     atomic_uint calls, running;
@@ -277,7 +278,10 @@ static uint64_t reclaim_as_told(void *ctx, const struct hc_space_request *reques
     if (atomic_fetch_add(&reclaimer->running, 1) > 0)
         abort();
     (void)nanosleep(&moment, NULL);
-    (void)atomic_fetch_add(&reclaimer->calls, 1);
+    if (atomic_fetch_add(&reclaimer->calls, 1) >= reclaimer->times && reclaimer->times) {
+        (void)atomic_fetch_sub(&reclaimer->running, 1);
+        return 0;
+    }
     reclaimer->wanted = bytes;
     (void)hc_format(reclaimer->folder, sizeof reclaimer->folder, "%s", request->folder);
     (void)atomic_fetch_add(&free_bytes, reclaimer->frees);
@@ -338,7 +342,8 @@ static void a_reclaimer_that_frees_enough_makes_an_ingest_succeed(void **state)
 static void too_little_freed_is_refused_with_the_figures_after(void **state)
 {
     struct fixture *f = *state;
-    struct reclaimer first = {.frees = 2 * (uint64_t)MIB}, second = {.frees = 0};
+    struct reclaimer first = {.frees = 2 * (uint64_t)MIB, .times = 1};
+    struct reclaimer second = {.frees = 0};
 
     add_reclaimer(f, &first);
     add_reclaimer(f, &second);
@@ -347,7 +352,8 @@ static void too_little_freed_is_refused_with_the_figures_after(void **state)
     assert_int_equal(f->err.free_bytes, FREE_SPACE + 2 * (uint64_t)MIB);
     assert_int_equal(first.wanted, 3 * MIB);
     assert_int_equal(second.wanted, MIB); /* what the first has left to be freed */
-    assert_int_equal(atomic_load(&first.calls) + atomic_load(&second.calls), 2);
+    assert_int_equal(atomic_load(&first.calls), 2); /* it may have freed more */
+    assert_int_equal(atomic_load(&second.calls), 1);
     assert_int_equal(temp_dir_count(f->dir, ".hubcache/transfers"), 0);
 }
 
@@ -361,7 +367,7 @@ static void for_more_than_the_volume_holds_no_reclaimer_is_asked(void **state)
     assert_int_equal(f->err.free_bytes, FREE_SPACE);
     assert_int_equal(atomic_load(&reclaimer.calls), 0);
     assert_null(reserve_space(f, "org/one", CAPACITY));
-    assert_int_equal(atomic_load(&reclaimer.calls), 1);
+    assert_true(atomic_load(&reclaimer.calls) > 0);
 }
 
 static void a_reservation_can_be_tried_without_a_reclaimer(void **state)
