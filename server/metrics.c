@@ -383,6 +383,39 @@ static void write_usage(struct hc_usage_scanner *scanner, FILE *out)
                         (uint64_t)usage.began_ms / 1000);
 }
 
+static void write_bound(const char *name, const char *help, uint64_t bytes, FILE *out)
+{
+    if (bytes > 0)
+        hc_exposition_gauge(out, name, help, bytes);
+}
+
+/* Without a limit and a floor nothing is measured, and downloads find the volume full. */
+static void write_room(const struct hc_resolver *resolver, FILE *out)
+{
+    struct hc_room_status room;
+
+    hc_resolver_room(resolver, &room);
+    write_bound("hubcache_cache_limit_bytes", "Bytes that the cache may take.",
+                room.limit_bytes, out);
+    write_bound("hubcache_free_floor_bytes", "Bytes of the volume that stay free.",
+                room.floor_bytes, out);
+    if (room.is_measured)
+        hc_exposition_gauge(out, "hubcache_occupied_bytes",
+                            "Room that the blobs of the cache take, each inode once.",
+                            room.occupied_bytes);
+    hc_exposition_counter(out, "hubcache_evicted_bytes_total", "Bytes that were evicted.",
+                          room.evicted_bytes);
+    hc_exposition_counter(out, "hubcache_evicted_revisions_total",
+                          "Revisions that were evicted.", room.evicted_revisions);
+    hc_exposition_gauge(out, "hubcache_held_bytes",
+                        "Bytes that the last eviction left because they are held.",
+                        room.held_bytes);
+    hc_exposition_gauge(out, "hubcache_running_evictions", "Evictions that run.",
+                        room.evictions_running);
+    hc_exposition_counter(out, "hubcache_no_space_total",
+                          "Downloads for which there was no room.", room.refusals);
+}
+
 /* A hc_running_transfer_fn: counts those of this process, and those of others. */
 static void running_transfer_count(void *ctx, const struct hc_running_transfer *transfer)
 {
@@ -631,6 +664,7 @@ static void write_gauges(const struct hc_gauges *gauges, FILE *out)
     write_kept(gauges->keeper, out);
     write_running_transfers(gauges->resolver, out);
     write_leases(gauges->resolver, out);
+    write_room(gauges->resolver, out);
     hc_exposition_gauge(out, "hubcache_connections", "Connections that fetch bytes.",
                         connections);
     write_clients(hc_rpc_listener(gauges->rpc), out);

@@ -233,6 +233,7 @@ static int facts_read_parts(struct hc_status_facts *facts,
     (void)hc_format(facts->volume_error, sizeof facts->volume_error, "%s",
                     status->shared.volume_error);
     facts->space = status->shared.space;
+    hc_resolver_room(status->resolver, &facts->room);
     for (size_t i = 0; i < status->shared.listeners.count; i++) {
         if (hc_strings_add(&facts->listeners, status->shared.listeners.items[i], err) < 0)
             return -1;

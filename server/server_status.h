@@ -19,6 +19,7 @@
 #include "volume_probe.h"
 
 #include <base/text.h>
+#include <hubcache/maintenance.h>
 #include <hubcache/usage.h>
 
 struct hc_server_status;
@@ -80,6 +81,7 @@ struct hc_status_facts {
     bool is_stopping, is_offline;
     char volume_error[512]; /* "": it is usable */
     struct hc_volume_space space;
+    struct hc_room_status room;
     struct hc_strings listeners;
     bool has_tls;
     struct hc_tls_state tls;

@@ -5,6 +5,7 @@
  */
 #include "service_cache.h"
 
+#include "cache_eviction.h"
 #include "cache_inventory.h"
 #include "cache_leases.h"
 #include "cache_policy.h"
@@ -32,6 +33,7 @@ static const struct hc_blocking_method methods[] = {
     ROW("GetUsage", get_usage, UNARY),
     ROW("DeleteRevisions", delete_revisions, UNARY),
     ROW("Prune", prune, UNARY),
+    ROW("Evict", evict, UNARY),
     ROW("Pin", pin, UNARY),
     ROW("Unpin", unpin, UNARY),
     ROW("RenewLease", renew_lease, UNARY),

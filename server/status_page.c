@@ -145,6 +145,10 @@ static void write_cache_size(const struct hc_status_facts *facts, FILE *out)
         hc_html_bytes(out, facts->space.size);
         (void)fputs(" free", out);
     }
+    if (facts->room.limit_bytes > 0) {
+        (void)fputs("; limit ", out);
+        hc_html_bytes(out, facts->room.limit_bytes);
+    }
     (void)fputs("</small></dd></div>", out);
 }
 

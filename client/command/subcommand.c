@@ -18,6 +18,7 @@
 #include "base/auto.h"
 #include "base/size.h"
 #include "base/text.h"
+#include "eviction.h"
 #include "file_progress.h"
 #include "inventory.h"
 #include "lease.h"
@@ -431,8 +432,8 @@ static const struct hc_subcommand subcommands[] = {
 
 /* Those of the service Cache are in the files of their nouns. */
 static const struct hc_subcommand *const cache_commands[] = {
-    &hc_ls_command,     &hc_du_command,    &hc_policy_command, &hc_prefetch_command,
-    &hc_verify_command, &hc_lease_command, &hc_run_command,
+    &hc_ls_command,       &hc_du_command,     &hc_policy_command, &hc_evict_command,
+    &hc_prefetch_command, &hc_verify_command, &hc_lease_command,  &hc_run_command,
 };
 
 const struct hc_subcommand *hc_subcommand_find(const char *name)

@@ -12,7 +12,7 @@ _hubcache()
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-            file | snapshot | download | cat | pull | ls | du | policy | prefetch | verify | lease | run | info | help) command=$word; break ;;
+            file | snapshot | download | cat | pull | ls | du | policy | prefetch evict | evict | verify | lease | run | info | help) command=$word; break ;;
         esac
     done
 
@@ -38,6 +38,7 @@ _hubcache()
         pull) word="$common $choice --to --include --exclude" ;;
         prefetch) word="$common $choice --include --exclude --no-wait" ;;
         policy) word="test $common --as --group" ;;
+        evict) word="$common --dry-run --yes" ;;
         verify) word="$common --repair --dry-run --rate" ;;
         ls) word="$common --revisions --files --filter --sort --limit --quiet --show-warnings -f -q" ;;
         du) word="--by $common" ;;
@@ -46,8 +47,8 @@ _hubcache()
             [[ $previous == lease ]] && mapfile -t COMPREPLY < <(compgen -W "ls renew release" -- "$current") && return ;;
         run) word="$common $choice --include --exclude --lease --" ;;
         info) word=$common ;;
-        help) mapfile -t COMPREPLY < <(compgen -W "file snapshot download cat pull ls du policy prefetch verify lease run info" -- "$current"); return ;;
-        *) word="file snapshot download cat pull ls du policy prefetch verify lease run info help $common" ;;
+        help) mapfile -t COMPREPLY < <(compgen -W "file snapshot download cat pull ls du policy prefetch evict verify lease run info" -- "$current"); return ;;
+        *) word="file snapshot download cat pull ls du policy prefetch evict verify lease run info help $common" ;;
     esac
     [[ -n $command && $current != -* ]] && return
     mapfile -t COMPREPLY < <(compgen -W "$word" -- "$current")

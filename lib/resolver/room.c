@@ -24,6 +24,9 @@ int hc_resolver_evict(struct hc_resolver *resolver,
                                                  .cancellation = cancellation};
 
     *result = (struct hc_removal_result){0};
+    if (hc_policy_may_administer(&resolver->policy, request->options.identity, NULL,
+                                 err) < 0)
+        return -1;
     return hc_eviction_run(resolver->eviction, &eviction, result, err);
 }
 

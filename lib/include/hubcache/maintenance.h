@@ -62,21 +62,21 @@ struct hc_removal_result {
     size_t kept_count;
     uint64_t freed_bytes;   /* of all together, each blob once */
     uint64_t removed_files; /* blobs and plain files */
-    uint64_t
-        missing_bytes; /* of an eviction: because all else is held; 0: enough is free */
+    uint64_t missing_bytes; /* of an eviction: all else is held; 0: enough is free */
 };
 
 struct hc_evict_request {
-    uint64_t
-        bytes;    /* to free; 0: as many as the settings cache_limit and free_floor ask */
-    bool dry_run; /* only tell what would go */
+    uint64_t bytes; /* to free; 0: what cache_limit and free_floor ask for */
+    bool dry_run;   /* only tell what would go */
+    struct hc_fetch_options options; /* for policy: the caller's identity */
 };
 
 /*
  * Makes room: removes revisions, the least recently used first, and tells what was used
  * even less recently, but is held (1000 of these at most). Without `bytes` a twentieth of
- * the limit more than it must. What is still missing then, `missing_bytes` says. The
- * caller clears `result`, also after a failure.
+ * the limit more than it must. What is still missing then, `missing_bytes` says.
+ * POLICY_DENIED: the caller may not administer every repo. The caller clears `result`,
+ * also after a failure.
  */
 HC_PUBLIC int hc_resolver_evict(struct hc_resolver *resolver,
                                 const struct hc_evict_request *request,
