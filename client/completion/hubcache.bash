@@ -12,7 +12,7 @@ _hubcache()
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-            file | snapshot | download | cat | pull | ls | du | policy | prefetch evict | evict | verify | lease | run | info | help) command=$word; break ;;
+            file | snapshot | download | cat | pull | ls | du | policy | prefetch | evict | verify | lease | run | info | help) command=$word; break ;;
         esac
     done
 

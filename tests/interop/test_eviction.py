@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Evictions beside the real clients: what goes goes whole, so that their scanner finds a clean cache;
+a client that has a file open keeps it; what a client fetches counts, and is evicted like all else."""
+
+import json
+import os
+import subprocess
+
+import grpc
+import huggingface_hub
+import pytest
+
+from world import CLEAN, fails_with, program, wait_until
+
+MIB = 1 << 20
+SIZE = 2 * MIB  # of each repo
+LIMIT = 8 * MIB
+NAMES = [f"org/evict-{number}" for number in range(8)]
+
+
+@pytest.fixture
+def filled(hub):
+    for number, name in enumerate(NAMES):
+        hub.control("add-made-up", b"", path="model.safetensors", size=SIZE, seed=number, lfs=1)
+        hub.control("commit", b"", repo=f"models/{name}", revision="main")
+    return hub
+
+
+@pytest.fixture
+def server(serve, filled, cache):
+    return serve(cache, filled.endpoint, arguments=["--cache-limit", str(LIMIT)])
+
+
+def fetch(server, name, used=None, **fields):
+    """Resolves the snapshot, and sets its last use to so many seconds after the epoch."""
+    answer = server.ResolveSnapshot(repo_id=name, **fields)
+    if used is not None:
+        folder = os.path.dirname(os.path.dirname(answer.path))
+        for blob in os.scandir(f"{folder}/blobs"):
+            os.utime(blob.path, (used, used))
+        os.utime(answer.path, (used, used))
+    return answer
+
+
+def cached(cache):
+    """Repo ids that the clients' scanner finds; it has nothing to say of the cache."""
+    report = huggingface_hub.scan_cache_dir(cache)
+    warnings = [str(warning) for warning in report.warnings]
+    assert all(".hubcache" in warning for warning in warnings), warnings
+    return {repo.repo_id for repo in report.repos}
+
+
+def room_of(cache):
+    inodes = {blob.stat().st_ino: blob.stat().st_blocks * 512 for blob in cache.glob("*/blobs/*")}
+    return sum(inodes.values())
+
+
+def evict(server, *arguments):
+    done = subprocess.run([program("hubcache"), "--server", server.address, "evict", *arguments],
+                          env=CLEAN, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr
+
+
+def evict_json(server, *arguments):
+    code, output, errors = evict(server, "--json", *arguments)
+    assert code == 0, errors
+    return json.loads(output)
+
+
+def test_a_download_evicts_what_was_used_least_recently(server, cache):
+    for number, name in enumerate(NAMES[:4]):
+        fetch(server, name, used=1000 - number)
+    assert cached(cache) == set(NAMES[:4])
+    fetch(server, NAMES[4])
+    assert room_of(cache) <= LIMIT
+    # a twentieth of the limit goes as well, which is a part of one more
+    assert cached(cache) == {NAMES[0], NAMES[1], NAMES[4]}
+
+
+def test_a_client_that_has_a_file_open_keeps_it(server, cache):
+    path = fetch(server, NAMES[0], used=1).path + "/model.safetensors"
+    with open(path, "rb") as file:
+        first = file.read(MIB)
+        for name in NAMES[1:5]:
+            fetch(server, name)
+        assert not os.path.exists(path)
+        rest = file.read()
+    assert len(first) + len(rest) == SIZE
+    assert NAMES[0] not in cached(cache)
+
+
+def test_a_lease_holds_and_its_end_lets_go(server, cache, pb):
+    answers = [fetch(server, name, options={"lease": {"seconds": 60}}) for name in NAMES[:4]]
+    with fails_with("NO_SPACE") as failure:
+        server.ResolveSnapshot(repo_id=NAMES[4])
+    assert int(failure.metadata["limit_bytes"]) == LIMIT
+    assert int(failure.metadata["needed_bytes"]) == SIZE
+    assert all(os.path.exists(f"{answer.path}/model.safetensors") for answer in answers)
+    stub = pb.cache.grpc.CacheStub(server.channel)
+    stub.ReleaseLease(pb.cache.ReleaseLeaseRequest(lease_id=answers[2].lease_id))
+    fetch(server, NAMES[4])
+    assert cached(cache) == set(NAMES[:5]) - {NAMES[2]}
+
+
+def test_a_file_larger_than_the_limit_evicts_nothing(server, filled, cache):
+    for name in NAMES[:3]:
+        fetch(server, name)
+    filled.control("add-made-up", b"", path="model.safetensors", size=LIMIT + 1, seed=99, lfs=1)
+    filled.control("commit", b"", repo="models/org/huge", revision="main")
+    with fails_with("NO_SPACE"):
+        server.ResolveSnapshot(repo_id="org/huge")
+    with fails_with("NO_SPACE"):
+        server.ResolveFile(repo_id="org/huge", filename="model.safetensors")
+    repos = huggingface_hub.scan_cache_dir(cache).repos
+    assert {repo.repo_id for repo in repos} == set(NAMES[:3])
+
+
+def test_what_a_client_has_fetched_is_evicted_too(server, filled, newest, cache):
+    newest("snapshot_download", repo_id=NAMES[0], cache_dir=str(cache), endpoint=filled.endpoint)
+    assert cached(cache) == {NAMES[0]}
+    result = evict_json(server, str(SIZE), "--yes")
+    assert [row["repo_id"] for row in result["removed"] if row["commit_hash"]] == [NAMES[0]]
+    assert cached(cache) == set()
+
+
+def test_the_command_shows_a_plan_and_asks(server, cache):
+    for number, name in enumerate(NAMES[:3]):
+        fetch(server, name, used=1000 + number)
+    plan = evict_json(server, "3MB", "--dry-run")
+    assert [row["repo_id"] for row in plan["removed"] if row["commit_hash"]] == NAMES[:2]
+    assert plan["dry_run"] and plan["missing_bytes"] == 0
+    assert all(row["detail"] == "least recently used" and row["last_used"]
+               for row in plan["removed"] if row["commit_hash"])
+    code, output, errors = evict(server, "3MB")
+    assert code == 1 and "--yes" in errors and NAMES[0] in output
+    assert cached(cache) == set(NAMES[:3])
+    done = evict_json(server, "3MB", "--yes")
+    assert done["removed"] == plan["removed"] and done["freed_bytes"] == plan["freed_bytes"]
+    assert cached(cache) == {NAMES[2]}
+    assert evict(server, "much")[0] == 2
+
+
+def test_two_replicas_keep_one_limit(serve, filled, cache):
+    servers = [serve(cache, filled.endpoint, arguments=["--cache-limit", str(LIMIT)])
+               for _ in range(2)]
+    calls = [servers[number % 2].start("ResolveSnapshot", repo_id=name)
+             for number, name in enumerate(NAMES)]
+    for call in calls:
+        try:
+            call.result()
+        except grpc.RpcError as error:
+            pytest.fail(error.details())
+    wait_until(lambda: room_of(cache) <= LIMIT, "the cache within its limit")
+    cached(cache)
+
+
+def test_a_limit_comes_and_goes_with_a_reload(serve, filled, cache, tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text("cache-limit: 100G\n")
+    server = serve(cache, filled.endpoint, arguments=["--config", str(config)])
+    for name in NAMES:
+        fetch(server, name)
+    assert len(cached(cache)) == len(NAMES)
+    config.write_text(f"cache-limit: {LIMIT}\n")
+    server.process.send_signal(1)
+    wait_until(lambda: '"reloaded"' in server.log(), "the reload")
+    result = evict_json(server, "--yes")
+    assert result["missing_bytes"] == 0
+    assert room_of(cache) <= LIMIT
+    cached(cache)
