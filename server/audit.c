@@ -16,6 +16,7 @@
 #include <base/cancellation.h>
 #include <base/error.h>
 #include <base/text.h>
+#include <repo/repo.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -178,17 +179,13 @@ static bool request_is_audited(const struct hc_request *request,
            answer->reason == HC_CALLER_UNAUTHENTICATED;
 }
 
-static void line_add_caller(struct hc_line *line, const struct hc_request *request)
+static void line_add_caller(struct hc_line *line, const struct hc_caller *caller)
 {
-    const struct hc_caller *caller = request->identity;
-
-    if (caller) {
-        hc_line_add_text(line, "caller", caller->name);
-        hc_line_add_text(line, "kind", hc_caller_kind_name(caller->kind));
-        hc_line_add_list(line, "groups", caller->groups, caller->group_count);
-    }
-    if (request->peer[0])
-        hc_line_add_text(line, "peer", request->peer);
+    if (!caller)
+        return;
+    hc_line_add_text(line, "caller", caller->name);
+    hc_line_add_text(line, "kind", hc_caller_kind_name(caller->kind));
+    hc_line_add_list(line, "groups", caller->groups, caller->group_count);
 }
 
 static void line_add_subject(struct hc_line *line, const struct hc_subject *subject)
@@ -202,6 +199,27 @@ static void line_add_subject(struct hc_line *line, const struct hc_subject *subj
         hc_line_add_text(line, "file", subject->filename);
     if (subject->patterns[0])
         hc_line_add_text(line, "patterns", subject->patterns);
+}
+
+/* An alias has another name than the repo. */
+static void line_add_rule(struct hc_line *line, const struct hc_request *request)
+{
+    const struct hc_facts *facts = &request->facts;
+    struct hc_repo repo;
+
+    if (!facts->rule[0])
+        return;
+    hc_line_add_text(line, "rule", facts->rule);
+    if (hc_repo_parse_folder(&repo, facts->folder) &&
+        strcmp(repo.id, request->subject.repo_id) != 0)
+        hc_line_add_text(line, "alias_of", repo.id);
+}
+
+static void audit_add_line(struct hc_audit *audit, struct hc_line *line)
+{
+    hc_line_end(line);
+    if (hc_line_queue_add(audit->queue, line->text, line->size) == HC_LINE_QUEUED)
+        atomic_fetch_add_explicit(&audit->lines, 1, memory_order_relaxed);
 }
 
 static void line_add_facts(struct hc_line *line, const struct hc_facts *facts)
@@ -232,16 +250,54 @@ void hc_audit_add(struct hc_audit *audit, const struct hc_request *request,
     hc_line_begin(&line, true);
     hc_line_add_number(&line, "id", (int64_t)request->id);
     hc_line_add_text(&line, "rpc", *method == '/' ? method + 1 : method);
-    line_add_caller(&line, request);
+    line_add_caller(&line, request->identity);
+    if (request->peer[0])
+        hc_line_add_text(&line, "peer", request->peer);
     line_add_subject(&line, &request->subject);
     line_add_facts(&line, &request->facts);
+    line_add_rule(&line, request);
     hc_line_add_text(&line, "outcome", hc_request_outcome(answer));
     hc_line_add_microseconds(&line, "duration_ms", duration_us);
     hc_trace_format_id(&request->trace, trace_id);
     hc_line_add_text(&line, "trace_id", trace_id);
-    hc_line_end(&line);
-    if (hc_line_queue_add(audit->queue, line.text, line.size) == HC_LINE_QUEUED)
-        atomic_fetch_add_explicit(&audit->lines, 1, memory_order_relaxed);
+    audit_add_line(audit, &line);
+}
+
+/* What the file is of: the first part of its path, and the commit. */
+static void line_add_file(struct hc_line *line, const struct hc_file *file)
+{
+    char folder[HC_REPO_FOLDER_MAX + 1];
+    struct hc_repo repo;
+
+    if (hc_format(folder, sizeof folder, "%.*s", (int)strcspn(file->cache_path, "/"),
+                  file->cache_path) >= 0 &&
+        hc_repo_parse_folder(&repo, folder)) {
+        hc_line_add_text(line, "repo", repo.id);
+        hc_line_add_text(line, "type", hc_repo_type_name(repo.type));
+    }
+    if (file->commit_hash[0])
+        hc_line_add_text(line, "commit", file->commit_hash);
+    hc_line_add_text(line, "file", file->filename);
+    if (file->etag[0])
+        hc_line_add_text(line, "etag", file->etag);
+    hc_line_add_text(line, "rule", file->rule);
+}
+
+void hc_audit_add_files(struct hc_audit *audit, const struct hc_caller *caller,
+                        const struct hc_file *files, size_t count)
+{
+    struct hc_line line;
+
+    for (size_t i = 0; i < count && i <= HC_AUDIT_FILES_MAX; i++) {
+        hc_line_begin(&line, true);
+        hc_line_add_text(&line, "event", "provenance");
+        line_add_caller(&line, caller);
+        if (i == HC_AUDIT_FILES_MAX)
+            hc_line_add_number(&line, "files_left_out", (int64_t)(count - i));
+        else
+            line_add_file(&line, &files[i]);
+        audit_add_line(audit, &line);
+    }
 }
 
 /* ---- the whole --------------------------------------------------------------------- */

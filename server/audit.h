@@ -19,7 +19,10 @@
 
 struct hc_audit;
 
-enum { HC_AUDIT_BYTES_MAX = 4 * 1024 * 1024 };
+enum {
+    HC_AUDIT_BYTES_MAX = 4 * 1024 * 1024,
+    HC_AUDIT_FILES_MAX = 1000 /* lines about the files of one answer */
+};
 
 /* Opens the file, or makes it with mode 0640, and starts the thread. `path` is copied. */
 struct hc_audit *hc_audit_open(const char *path, struct hc_error *err);
@@ -34,6 +37,14 @@ HC_DEFINE_AUTO(hc_audit, hc_audit_close)
 /* A call is over. Calls of other services are left out. */
 void hc_audit_add(struct hc_audit *audit, const struct hc_request *request,
                   const struct hc_answer *answer, int64_t duration_us);
+
+/*
+ * The caller has got these files, of a repo that a policy decides about: a line for each,
+ * and if they are more than HC_AUDIT_FILES_MAX, one with the number of the rest. `caller`
+ * NULL: anonymous.
+ */
+void hc_audit_add_files(struct hc_audit *audit, const struct hc_caller *caller,
+                        const struct hc_file *files, size_t count);
 
 /* The file is opened again within a second, as after its rotation. */
 void hc_audit_reopen(struct hc_audit *audit);

@@ -370,6 +370,7 @@ static int server_open_services(struct server *server, struct hc_error *err)
                                               server->metrics, err);
     if (!server->service)
         return -1;
+    hc_resolver_service_set_audit(server->service, server->audit);
     server->admin = hc_workers_open(HC_BLOCKING_THREADS, HC_BLOCKING_QUEUE, err);
     if (!server->admin)
         return -1;

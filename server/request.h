@@ -24,6 +24,7 @@ enum {
     HC_REQUEST_REVISION_SIZE = 128, /* likewise: it is for the log only */
     HC_REQUEST_FILES_SIZE = 512,    /* likewise */
     HC_REQUEST_PEER_SIZE = 64,
+    HC_REPO_FOLDER_SIZE = 224,
     HC_REQUEST_ETAG_SIZE = 80 /* a SHA-256, or the start of what is no hash */
 };
 
@@ -40,6 +41,10 @@ struct hc_subject {
 struct hc_facts {
     char commit[HC_COMMIT_SIZE]; /* "" when there is none */
     char etag[HC_REQUEST_ETAG_SIZE];
+    char rule[64]; /* of the policy, of a file or of the snapshot as a whole */
+    char folder
+        [HC_REPO_FOLDER_SIZE]; /* with `rule`: of the repo, which may have been asked
+                                         for by an alias */
     enum hc_source source;
     bool is_stale;
     unsigned files;

@@ -59,8 +59,21 @@ static void resolve_offer_reuse(struct hc_resolve *resolve,
 
 /* ---- facts ------------------------------------------------------------------------- */
 
+/* By which rule, and of which repo: the first part of its path. "": without a policy. */
+static void facts_set_rule(struct hc_facts *facts, const char *rule,
+                           const char *cache_path)
+{
+    size_t length = strcspn(cache_path, "/");
+
+    if (!rule[0])
+        return;
+    (void)hc_format(facts->rule, sizeof facts->rule, "%s", rule);
+    (void)hc_format(facts->folder, sizeof facts->folder, "%.*s", (int)length, cache_path);
+}
+
 static void facts_set_file(struct hc_facts *facts, const struct hc_file *file)
 {
+    facts_set_rule(facts, file->rule, file->cache_path);
     facts->source = file->source;
     facts->is_stale = file->stale;
     facts->files = 1;
@@ -73,6 +86,8 @@ static void facts_set_file(struct hc_facts *facts, const struct hc_file *file)
 /* The Hub's if any file came from there, stale if any is. */
 static void facts_set_files(struct hc_facts *facts, const struct hc_files *files)
 {
+    if (files->count > 0)
+        facts_set_rule(facts, files->items[0].rule, files->items[0].cache_path);
     facts->files = (unsigned)files->count;
     facts->bytes = 0;
     memcpy(facts->commit, files->commit_hash, sizeof facts->commit);
@@ -86,6 +101,7 @@ static void facts_set_files(struct hc_facts *facts, const struct hc_files *files
 
 static void facts_set_snapshot(struct hc_facts *facts, const struct hc_snapshot *snapshot)
 {
+    facts_set_rule(facts, snapshot->rule, snapshot->cache_path);
     facts->source = snapshot->source;
     facts->is_stale = snapshot->stale;
     facts->files = snapshot->file_count;
@@ -305,6 +321,8 @@ static const ProtobufCMessage *snapshot_encode(struct hc_resolve *resolve,
     if (!response ||
         hc_encode_snapshot(&resolve->result.snapshot, resolve->arena, response, err) < 0)
         return NULL;
+    if (resolve->hides_files)
+        response->n_files = 0;
     response->cache_id = hc_unconst(hc_resolver_cache_id(resolve->resolver));
     facts_set_snapshot(&resolve->facts, &resolve->result.snapshot);
     return &response->base;
@@ -360,6 +378,30 @@ static void watchers_send_progress(void *ctx, const struct hc_progress *progress
     event = inner ? hc_answer_wrap(WATCH_PROGRESS, inner) : NULL;
     if (event)
         hc_coalesced_request_send_progress(watched, event);
+}
+
+void hc_resolve_list_files(struct hc_resolve *resolve)
+{
+    struct hc_snapshot_request *request = &resolve->request.snapshot;
+
+    if (resolve->kind != &hc_resolve_kind_snapshot || request->list_files)
+        return;
+    request->list_files = true;
+    resolve->hides_files = true;
+}
+
+const struct hc_file *hc_resolve_result_files(const struct hc_resolve *resolve,
+                                              size_t *count)
+{
+    *count = 0;
+    if (resolve->kind == &hc_resolve_kind_files) {
+        *count = resolve->result.files.count;
+        return resolve->result.files.items;
+    }
+    if (resolve->kind != &hc_resolve_kind_snapshot)
+        return NULL;
+    *count = resolve->result.snapshot.listed;
+    return resolve->result.snapshot.files;
 }
 
 /* ---- the interface ----------------------------------------------------------------- */

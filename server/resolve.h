@@ -38,6 +38,7 @@ struct hc_resolve {
     struct hc_facts facts;
     const char *traceparent; /* for the Hub's requests; NULL: none */
     struct hc_reuse reuse;   /* of the answer from memory or the disk */
+    bool hides_files;        /* the client has not asked for the list of files */
     unsigned lookups;        /* files to look for on the disk, or HC_LOOKUPS_UNBOUNDED */
 };
 
@@ -56,6 +57,14 @@ hc_resolve_message_type(const struct hc_resolve_kind *kind);
  * request has of its caller. */
 int hc_resolve_decode(struct hc_resolve *resolve, const ProtobufCMessage *message,
                       const struct hc_fetch_options *caller, struct hc_error *err);
+
+/* After the decode: the result has the files of a snapshot, also if the client does not
+ * want them. */
+void hc_resolve_list_files(struct hc_resolve *resolve);
+
+/* Of a result with several files; none: of one file. Borrowed. */
+const struct hc_file *hc_resolve_result_files(const struct hc_resolve *resolve,
+                                              size_t *count);
 
 /* Answers from memory, without a system call: 1: found; 0: the disk has to be looked at;
  * -1: failed. */

@@ -16,6 +16,7 @@
  */
 #include "service_resolver.h"
 
+#include "audit.h"
 #include "caller.h"
 #include "leased_call.h"
 #include "log.h"
@@ -43,6 +44,7 @@ struct hc_resolver_service {
     struct hc_read_streams *reads;
     struct hc_leased_calls *leased;
     struct hc_recent_answers *recent;
+    struct hc_audit *audit; /* NULL: none */
 };
 
 /* In the scratch memory of its call. */
@@ -157,6 +159,27 @@ static void call_coalesce(struct hc_resolver_service *service, struct hc_rpc_cal
     hc_coalescer_join(service->coalescer, key, &parked->waiter);
 }
 
+/* ---- provenance -------------------------------------------------------------------- */
+
+/* With a policy, the audit log gets each file of an answer. An answer that is given again
+ * follows within a second from one to the same caller, whose files are there. */
+static bool service_notes_files(const struct hc_resolver_service *service)
+{
+    return service->audit && hc_resolver_policy_generation(service->resolver) > 0;
+}
+
+/* The line of the call itself tells of one file. */
+static void service_note_files(const struct hc_resolver_service *service,
+                               const struct hc_resolve *resolve,
+                               const struct hc_caller *identity)
+{
+    size_t count;
+    const struct hc_file *files = hc_resolve_result_files(resolve, &count);
+
+    if (service_notes_files(service))
+        hc_audit_add_files(service->audit, identity, files, count);
+}
+
 /* ---- the edge's thread ------------------------------------------------------------- */
 
 static void call_fail(struct hc_rpc_call *call, const struct hc_resolve *resolve,
@@ -237,6 +260,7 @@ static void call_reply(struct hc_resolver_service *service, struct hc_rpc_call *
         return;
     }
     hc_rpc_call_request(call)->facts = resolve->facts;
+    service_note_files(service, resolve, hc_rpc_call_request(call)->identity);
     hc_metrics_add_hit(service->metrics);
     kept = watches ? NULL : call_keep_answer(service, call, resolve, response);
     if (kept) {
@@ -387,6 +411,8 @@ static void call_resolve(struct hc_resolver_service *service, struct hc_rpc_call
     struct hc_error err;
     int found = call_decode(call, &resolve, message, &err);
 
+    if (found == 0 && service_notes_files(service))
+        hc_resolve_list_files(&resolve);
     if (found == 0)
         found = hc_resolve_take_lease(&resolve, message, &leased.terms.duration_ms, &err);
     if (found == 1) {
@@ -410,7 +436,8 @@ static void call_resolve(struct hc_resolver_service *service, struct hc_rpc_call
 
 /* ---- worker threads ---------------------------------------------------------------- */
 
-static int key_decode(const struct hc_request_key *key, struct hc_resolve *resolve,
+static int key_decode(const struct hc_resolver_service *service,
+                      const struct hc_request_key *key, struct hc_resolve *resolve,
                       struct hc_error *err)
 {
     const ProtobufCMessage *message =
@@ -422,7 +449,11 @@ static int key_decode(const struct hc_request_key *key, struct hc_resolve *resol
                                                              ? &key->identity->identity
                                                              : NULL};
 
-    return message ? hc_resolve_decode(resolve, message, &options, err) : -1;
+    if (!message || hc_resolve_decode(resolve, message, &options, err) < 0)
+        return -1;
+    if (service_notes_files(service))
+        hc_resolve_list_files(resolve);
+    return 0;
 }
 
 /* `found` 1: encodes the result. NULL: memory is short even for the failure. */
@@ -451,7 +482,7 @@ static bool key_look(void *ctx, const struct hc_request_key *key,
     int found = -1;
 
     hc_arena_init(&arena);
-    if (key_decode(key, &resolve, &err) == 0)
+    if (key_decode(service, key, &resolve, &err) == 0)
         found = hc_resolve_at_disk(&resolve, &err);
     service_note_speed(service);
     if (found == 0)
@@ -459,6 +490,8 @@ static bool key_look(void *ctx, const struct hc_request_key *key,
     if (found > 0 && resolve.lookups < HC_LOOKUPS_UNBOUNDED)
         hc_metrics_add_hit(service->metrics);
     *answer = resolve_answer(&resolve, found, &err);
+    if (found > 0)
+        service_note_files(service, &resolve, key->identity);
     return true;
 }
 
@@ -473,15 +506,19 @@ static struct hc_answer *key_run(void *ctx, const struct hc_request_key *key,
     resolve = hc_resolve_new(key->kind, service->resolver, &arena);
     struct hc_error err;
     char traceparent[HC_TRACEPARENT_SIZE];
+    struct hc_answer *answer;
     int found = -1;
 
     hc_arena_init(&arena);
     resolve.traceparent = traceparent;
     hc_metrics_add_miss(service->metrics);
     hc_trace_format(&key->trace, traceparent);
-    if (key_decode(key, &resolve, &err) == 0)
+    if (key_decode(service, key, &resolve, &err) == 0)
         found = hc_resolve_at_hub(&resolve, cancellation, request, &err);
-    return resolve_answer(&resolve, found, &err);
+    answer = resolve_answer(&resolve, found, &err);
+    if (found > 0)
+        service_note_files(service, &resolve, key->identity);
+    return answer;
 }
 
 /* ---- methods ----------------------------------------------------------------------- */
@@ -643,6 +680,12 @@ struct hc_read_streams *
 hc_resolver_service_reads(const struct hc_resolver_service *service)
 {
     return service->reads;
+}
+
+void hc_resolver_service_set_audit(struct hc_resolver_service *service,
+                                   struct hc_audit *audit)
+{
+    service->audit = audit;
 }
 
 int hc_resolver_service_serve(struct hc_resolver_service *service, struct hc_rpc *rpc,

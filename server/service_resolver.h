@@ -17,6 +17,7 @@
 
 enum { HC_SLOW_DISK_THREADS = 8 /* times as many as look at a quick volume */ };
 
+struct hc_audit;
 struct hc_read_streams;
 struct hc_resolver_service;
 
@@ -27,6 +28,10 @@ struct hc_resolver_service *hc_resolver_service_new(struct hc_resolver *resolver
                                                     struct hc_workers *hub,
                                                     struct hc_metrics *metrics,
                                                     struct hc_error *err);
+
+/* Before the first call; borrowed. With a policy, each file of several is put into it. */
+void hc_resolver_service_set_audit(struct hc_resolver_service *service,
+                                   struct hc_audit *audit);
 
 /* Waits until every coalesced request is done. */
 void hc_resolver_service_free(struct hc_resolver_service *service);

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`hubcached --policy`: a filtered snapshot is one that the real client reads; a denied file is
+refused with what the commit has instead; a policy that Kubernetes swaps in takes effect within
+seconds, and a wrong one changes nothing; each file that was given out is in the audit log."""
+
+import hashlib
+import json
+import os
+import re
+import urllib.request
+
+import pytest
+
+from content import FILES, MODEL
+from world import TIMEOUT, hubcache, reason_of, wait_until
+
+import grpc
+
+NO_BIN = """
+version: 1
+rules:
+- name: no-bin
+  files: ["*.bin"]
+  action: deny
+  message: use the .safetensors files
+"""
+TOKENS = {"alice": ["research"], "bob": []}
+
+
+class ConfigMap:
+    """A mounted ConfigMap: files are reached by a symlink to a folder, which is swapped."""
+
+    def __init__(self, folder):
+        self.folder, self.number = folder, 0
+        folder.mkdir()
+        self.path = folder / "policy.yaml"
+        self.path.symlink_to("..data/policy.yaml")
+
+    def swap(self, text):
+        self.number += 1
+        version = self.folder / f"..version-{self.number}"
+        version.mkdir()
+        (version / "policy.yaml").write_text(text)
+        (self.folder / "..next").symlink_to(version.name)
+        os.rename(self.folder / "..next", self.folder / "..data")
+
+
+@pytest.fixture
+def policy(tmp_path):
+    policy = ConfigMap(tmp_path / "policy")
+    policy.swap(NO_BIN)
+    return policy
+
+
+@pytest.fixture
+def tokens(tmp_path):
+    path = tmp_path / "tokens"
+    path.write_text("".join(f"{name} sha256:{hashlib.sha256(name.encode()).hexdigest()} "
+                            f"{' '.join(groups)}\n" for name, groups in TOKENS.items()))
+    return path
+
+
+def as_caller(name):
+    return [("authorization", f"Bearer {name}")]
+
+
+def denies(server, filename, **fields):
+    try:
+        server.file(MODEL, filename, **fields)
+    except grpc.RpcError as error:
+        return reason_of(error)[0] == "POLICY_DENIED"
+    return False
+
+
+def test_the_real_client_reads_a_filtered_snapshot(hub, serve, cache, policy, oracle):
+    server = serve(cache, hub.endpoint, arguments=["--policy", str(policy.path)])
+    answer = server.ResolveSnapshot(repo_id=MODEL)
+    assert list(answer.excluded) == ["nested/weights.bin"] and answer.excluded_total == 1
+    assert answer.file_count == len(FILES) - 1 and not answer.missing
+    again = server.ResolveSnapshot(repo_id=MODEL)
+    assert (list(again.excluded), again.file_count) == (list(answer.excluded), answer.file_count)
+
+    environment = {"HF_HUB_OFFLINE": "1"}
+    found = oracle("snapshot_download", endpoint=hub.endpoint, environment=environment,
+                   repo_id=MODEL, cache_dir=str(cache), ignore_patterns=["*.bin"])
+    assert found == answer.path
+    for name, content in FILES.items():
+        path = os.path.join(answer.path, name)
+        assert os.path.exists(path) != name.endswith(".bin")
+        if not name.endswith(".bin"):
+            assert open(path, "rb").read() == content
+
+
+def test_a_denied_file_is_refused_with_its_alternative(hub, serve, cache, policy):
+    hub.commit("models/org/both", {"pytorch_model.bin": b"pickle", "model.safetensors": b"safe"})
+    server = serve(cache, hub.endpoint, arguments=["--policy", str(policy.path)])
+    server.ResolveSnapshot(repo_id="org/both")
+    done = hubcache("file", "org/both", "pytorch_model.bin", "--json", server=server)
+    failure = json.loads(done.stdout.splitlines()[-1])["error"]
+
+    assert done.returncode == 4
+    assert failure["metadata"]["rule"] == "no-bin"
+    assert failure["metadata"]["rule_message"] == "use the .safetensors files"
+    assert failure["metadata"]["alternative"] == "model.safetensors"
+    assert hubcache("policy", "test", "org/both", "pytorch_model.bin",
+                    server=server).returncode == 4
+    assert hubcache("policy", "test", "org/both", "model.safetensors",
+                    server=server).returncode == 0
+
+
+def test_callers_have_what_their_rules_say(hub, serve, cache, tmp_path, tokens):
+    path = tmp_path / "policy.yaml"
+    path.write_text("version: 1\ndefault: deny\nrules:\n"
+                    "- {name: research, callers: ['group:research'], action: allow}\n"
+                    "- {name: readme, files: [README.md], action: allow}\n")
+    server = serve(cache, hub.endpoint, arguments=["--policy", str(path), "--auth-tokens",
+                                                   str(tokens)])
+    for _ in range(2):  # from the Hub, then from the cache
+        assert server.file(MODEL, "config.json", metadata=as_caller("alice"))
+        assert denies(server, "config.json", metadata=as_caller("bob"))
+        assert denies(server, "config.json")
+        assert server.file(MODEL, "README.md")
+        whole = server.ResolveSnapshot(repo_id=MODEL, metadata=as_caller("alice"))
+        part = server.ResolveSnapshot(repo_id=MODEL, metadata=as_caller("bob"))
+        assert (whole.file_count, whole.excluded_total) == (len(FILES), 0)
+        assert (part.file_count, part.excluded_total) == (1, len(FILES) - 1)
+
+
+def test_a_swapped_policy_takes_effect_and_a_wrong_one_does_not(hub, serve, cache, policy):
+    server = serve(cache, hub.endpoint, arguments=["--policy", str(policy.path),
+                                                   "--http-listen", "127.0.0.1:0"])
+    wait_until(lambda: "http://127" in server.log(), "the address of HTTP")
+    address = re.search(r"http://127[0-9.:]+", server.log())[0]
+
+    def page(path):
+        return urllib.request.urlopen(f"{address}{path}", timeout=TIMEOUT).read().decode()
+
+    assert not denies(server, "config.json")
+    policy.swap(NO_BIN.replace("*.bin", "*.json"))
+    wait_until(lambda: denies(server, "config.json"), "the new policy holds")
+    assert not denies(server, "nested/weights.bin")
+    assert page("/healthz") == "ok\n"
+
+    policy.swap("version: 1\nrules: wrong\n")
+    wait_until(lambda: "policy.yaml:2:8" in server.log(), "the log tells of the wrong policy")
+    assert denies(server, "config.json")
+    assert "policy" in page("/healthz")
+    assert "hubcache_policy_file_in_use 0" in page("/metrics")
+    assert "policy.yaml:2:8" in json.loads(page("/status.json"))["server"]["policy"]["error"]
+
+    policy.swap(NO_BIN)
+    wait_until(lambda: not denies(server, "config.json"), "the right policy holds")
+    assert "hubcache_policy_file_in_use 1" in page("/metrics")
+
+
+def test_each_file_leaves_its_provenance(hub, serve, cache, policy, tokens, tmp_path):
+    audit = tmp_path / "audit.log"
+    server = serve(cache, hub.endpoint, arguments=["--policy", str(policy.path), "--audit-log",
+                                                   str(audit), "--auth-tokens", str(tokens)])
+    commit = hub.commit_of(f"models/{MODEL}")
+    server.ResolveSnapshot(repo_id=MODEL, metadata=as_caller("alice"))
+    server.ResolveFiles(repo_id=MODEL, filenames=["config.json", "README.md"],
+                        metadata=as_caller("bob"))
+    server.file(MODEL, "empty.txt", metadata=as_caller("bob"))
+
+    def lines():
+        return [json.loads(line) for line in audit.read_text().splitlines()]
+
+    wait_until(lambda: any(line.get("file") == "empty.txt" and "rpc" in line for line in lines()),
+               "the last line")
+    given = [line for line in lines() if line.get("event") == "provenance"]
+    assert {(line["caller"], line["repo"], line["commit"]) for line in given} == {
+        ("alice", MODEL, commit), ("bob", MODEL, commit)}
+    assert {line["file"] for line in given if line["caller"] == "alice"} == {
+        name for name in FILES if not name.endswith(".bin")}
+    assert [line["file"] for line in given if line["caller"] == "bob"] == ["config.json",
+                                                                           "README.md"]
+    assert all(line["etag"] and line["rule"] == "default" for line in given)
+    (single,) = [line for line in lines() if line.get("rpc", "").endswith("/ResolveFile")]
+    assert single["rule"] == "default" and single["etag"] and single["commit"] == commit
