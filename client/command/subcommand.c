@@ -23,10 +23,12 @@
 #include "inventory.h"
 #include "lease.h"
 #include "output.h"
+#include "pin.h"
 #include "policy.h"
 #include "prefetch.h"
 #include "progress_bar.h"
 #include "pull.h"
+#include "removal.h"
 #include "run.h"
 #include "suggestion.h"
 #include "verify.h"
@@ -434,6 +436,7 @@ static const struct hc_subcommand subcommands[] = {
 static const struct hc_subcommand *const cache_commands[] = {
     &hc_ls_command,       &hc_du_command,     &hc_policy_command, &hc_evict_command,
     &hc_prefetch_command, &hc_verify_command, &hc_lease_command,  &hc_run_command,
+    &hc_rm_command,       &hc_prune_command,  &hc_pin_command,    &hc_unpin_command,
 };
 
 const struct hc_subcommand *hc_subcommand_find(const char *name)

@@ -12,7 +12,7 @@ _hubcache()
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-            file | snapshot | download | cat | pull | ls | du | policy | prefetch | evict | verify | lease | run | info | help) command=$word; break ;;
+            file | snapshot | download | cat | pull | ls | du | policy | prefetch | evict | verify | rm | prune | pin | unpin | lease | run | info | help) command=$word; break ;;
         esac
     done
 
@@ -26,7 +26,7 @@ _hubcache()
             mapfile -t COMPREPLY < <(compgen -W "repo caller rule" -- "$current"); return ;;
         --sort)
             mapfile -t COMPREPLY < <(compgen -W "name size accessed modified" -- "$current"); return ;;
-        --server | --filter | -f | --limit | --timeout | --wait | --tls-server-name | --revision | --max-staleness | --lease | --for | --subfolder | --include | --exclude)
+        --server | --filter | -f | --limit | --timeout | --wait | --tls-server-name | --revision | --max-staleness | --lease | --for | --unused-for | --reason | --subfolder | --include | --exclude)
             return ;;
     esac
 
@@ -40,6 +40,10 @@ _hubcache()
         policy) word="test $common --as --group" ;;
         evict) word="$common --dry-run --yes" ;;
         verify) word="$common --repair --dry-run --rate" ;;
+        rm) word="$common --include --dry-run -y --yes" ;;
+        prune) word="$common --unused-for --dry-run -y --yes" ;;
+        pin) word="$common --reason" ;;
+        unpin) word=$common ;;
         ls) word="$common --revisions --files --filter --sort --limit --quiet --show-warnings -f -q" ;;
         du) word="--by $common" ;;
         lease)
@@ -47,8 +51,8 @@ _hubcache()
             [[ $previous == lease ]] && mapfile -t COMPREPLY < <(compgen -W "ls renew release" -- "$current") && return ;;
         run) word="$common $choice --include --exclude --lease --" ;;
         info) word=$common ;;
-        help) mapfile -t COMPREPLY < <(compgen -W "file snapshot download cat pull ls du policy prefetch evict verify lease run info" -- "$current"); return ;;
-        *) word="file snapshot download cat pull ls du policy prefetch evict verify lease run info help $common" ;;
+        help) mapfile -t COMPREPLY < <(compgen -W "file snapshot download cat pull ls du policy prefetch evict verify rm prune pin unpin lease run info" -- "$current"); return ;;
+        *) word="file snapshot download cat pull ls du policy prefetch evict verify rm prune pin unpin lease run info help $common" ;;
     esac
     [[ -n $command && $current != -* ]] && return
     mapfile -t COMPREPLY < <(compgen -W "$word" -- "$current")
