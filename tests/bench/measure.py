@@ -119,6 +119,39 @@ def hits():
             ", ".join(f"{n} {c:.1f}" for n, c in each.items())] for name, each in calls.items()])
 
 
+def snapshot():
+    """A file of an open snapshot, beside a hit over RPC and the reference client's lookup."""
+    with Setting() as setting:
+        commit = setting.server.file(MODEL, FILE).commit_hash
+        ours = [setting.server.address, setting.cache, MODEL, FILE]
+        theirs = {"repo_id": MODEL, "filename": FILE, "cache_dir": str(setting.cache),
+                  "revision": commit}
+        ways = {
+            "hc_client_snapshot_file": lambda: bench("bench_snapshot", *ours, 500000).split(),
+            "hc_client_resolve_file": lambda: bench("bench_snapshot", *ours, 20000, "rpc").split(),
+            "try_to_load_from_cache": lambda: (in_python("try_to_load_from_cache", 20000, **theirs), "nan"),
+        }
+        rounds = [{name: measure() for name, measure in ways.items()} for _ in range(ROUNDS)]
+        calls = {}
+        for count in (0, 1000):
+            with tempfile.NamedTemporaryFile() as out:
+                bench("bench_snapshot", *ours, count,
+                      before=["strace", "-c", "-o", out.name])  # the main thread alone
+                rows = re.findall(r"^ *[\d.]+ +[\d.]+ +\d+ +(\d+) +(?:\d+ +)?(\w+)$",
+                                  pathlib.Path(out.name).read_text(), re.MULTILINE)
+            for number, name in rows:
+                calls[name] = calls.get(name, 0) + (int(number) if count else -int(number))
+    median = {name: statistics.median(float(one[name][0]) for one in rounds) for name in ways}
+    first = median["hc_client_snapshot_file"]
+    table(f"a file of an open snapshot (median of {ROUNDS} rounds)",
+          ["", "µs", "answers a second", "times", "allocations"],
+          [[name, f"{value / 1000:.2f}", f"{1e9 / value:,.0f}", f"{value / first:.1f}", rounds[0][name][1]]
+           for name, value in median.items()])
+    table("system calls of hc_client_snapshot_file", ["", "each"],
+          [[name, f"{count / 1000:.2f}"] for name, count in calls.items()
+           if name != "total" and abs(count) >= 10])
+
+
 def rpc():
     seconds = 3
     with Setting() as setting:
@@ -228,14 +261,14 @@ def shape():
           ["", "files", "functions", "median", "p95", "longest function", "longest file"], rows)
 
 
-TABLES = {"hits": hits, "rpc": rpc, "memory": memory, "fleet": fleet, "fair": fair,
-          "shape": shape}
+TABLES = {"hits": hits, "snapshot": snapshot, "rpc": rpc, "memory": memory, "fleet": fleet,
+          "fair": fair, "shape": shape}
 
 
 def main():
     chosen = sys.argv[1:] or ["all"]
     if not set(chosen) <= TABLES.keys() | {"all"}:
-        sys.exit("usage: tests/bench/run [hits|rpc|memory|fleet|fair|shape|all]")
+        sys.exit("usage: tests/bench/run [hits|snapshot|rpc|memory|fleet|fair|shape|all]")
     for name, measure in TABLES.items():
         if name in chosen or "all" in chosen:
             measure()
