@@ -510,6 +510,30 @@ static void a_list_has_the_ids_of_the_leases_that_its_caller_may_end(void **stat
     assert_int_equal(temp_dir_count(world->dir, LEASES), 0);
 }
 
+/* A snapshot without the files that a rule denies is whole for its caller; an alias names
+ * another repo than the lease. */
+static void a_lease_is_given_as_the_policy_has_it(void **state)
+{
+    struct world *world = *state;
+    HC_AUTO_FREE char *policy = temp_dir_path(world->dir, "policy.yaml");
+    struct leased_request request;
+    char alias[] = "prod-llm", id[ID_SIZE];
+
+    temp_dir_write(world->dir, "policy.yaml",
+                   "version: 1\ndefault: allow\nrules:\n- name: no-pickle\n"
+                   "  files: [\"*.bin\"]\n  action: deny\naliases:\n"
+                   "  prod-llm: {repo: org/name, revision: main}\n");
+    world_serve(world, (const char *const[]){"--policy", policy, NULL});
+    lease_snapshot(world, NULL, id);
+    assert_string_not_equal(id, "");
+    lease_snapshot(world, NULL, id);
+    ask_for(&request, HOUR);
+    request.snapshot.repo_id = alias;
+    take_id(ask(world, METHOD("ResolveSnapshot"), &request.snapshot.base, NULL), id);
+    assert_non_null(strstr(id, "models--org--name"));
+    assert_int_equal(temp_dir_count(world->dir, LEASES), 3);
+}
+
 static void a_list_has_pages(void **state)
 {
     struct world *world = *state;
@@ -556,6 +580,7 @@ int main(void)
         test(what_is_no_lease_is_refused),
         test_of(a_lease_is_renewed_by_its_own_caller_alone),
         test_of(a_list_has_the_ids_of_the_leases_that_its_caller_may_end),
+        test_of(a_lease_is_given_as_the_policy_has_it),
         test(a_list_has_pages),
     };
 
