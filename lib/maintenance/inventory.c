@@ -21,7 +21,6 @@
 #include <base/hash.h>
 #include <base/parallel.h>
 #include <base/text.h>
-#include <cache/memo.h>
 #include <cache/pointer.h>
 #include <cache/tree_cache.h>
 #include <claim/lease.h>
@@ -182,8 +181,7 @@ static int reading_look_at_blobs(struct repo_reading *reading, struct hc_error *
                                                             strlen(folder)),
                                       .cancellation = inventory->cancellation};
 
-    if (inventory->workers && count >= PARALLEL_MIN &&
-        hc_memo_median_is_slow(hc_cache_memo(inventory->cache))) {
+    if (inventory->workers && inventory->is_slow && count >= PARALLEL_MIN) {
         if (hc_parallel_run(&looks, count, err) < 0)
             return -1;
     } else {
@@ -495,6 +493,22 @@ static int pins_open(const struct repo_reading *reading)
     return pins < 0 ? -1 : hc_directory_open(pins, reading->repo->folder);
 }
 
+void hc_cached_revision_clear(struct hc_cached_revision *revision)
+{
+    while (revision->ref_count > 0)
+        free(revision->refs[--revision->ref_count]);
+    free(revision->refs);
+    *revision = (struct hc_cached_revision){0};
+}
+
+static void repo_drop_revisions(struct hc_cached_repo *repo)
+{
+    while (repo->revision_count > 0)
+        hc_cached_revision_clear(&repo->revisions[--repo->revision_count]);
+    free(repo->revisions);
+    repo->revisions = NULL;
+}
+
 static int reading_read_repo(struct repo_reading *reading, struct hc_error *err)
 {
     struct hc_cached_repo *found = reading->found;
@@ -510,6 +524,10 @@ static int reading_read_repo(struct repo_reading *reading, struct hc_error *err)
         reading_read_snapshots(reading, err) < 0)
         return -1;
     reading_check_refs(reading);
+    if (!reading->inventory->with_revisions) {
+        repo_drop_revisions(found);
+        return 1;
+    }
     reading_add_freeable(reading);
     if (found->revision_count > 0)
         qsort(found->revisions, found->revision_count, sizeof *found->revisions,
@@ -539,19 +557,9 @@ int hc_inventory_read_repo(const struct hc_inventory *inventory,
     return -1;
 }
 
-void hc_cached_revision_clear(struct hc_cached_revision *revision)
-{
-    while (revision->ref_count > 0)
-        free(revision->refs[--revision->ref_count]);
-    free(revision->refs);
-    *revision = (struct hc_cached_revision){0};
-}
-
 void hc_cached_repo_clear(struct hc_cached_repo *repo)
 {
-    for (size_t i = 0; i < repo->revision_count; i++)
-        hc_cached_revision_clear(&repo->revisions[i]);
-    free(repo->revisions);
+    repo_drop_revisions(repo);
     free(repo->warning);
     *repo = (struct hc_cached_repo){0};
 }

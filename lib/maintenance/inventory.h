@@ -22,7 +22,8 @@ HC_DEFINE_AUTO_VALUE(hc_cached_revisions, hc_cached_revisions_clear)
 struct hc_inventory {
     const struct hc_cache *cache;         /* Required. */
     int64_t now_ms;                       /* Required: for leases; hc_volume_now_ms() */
-    struct hc_workers *workers;           /* Optional: for a volume that is slow */
+    struct hc_workers *workers;           /* Optional: threads that look at blobs … */
+    bool is_slow;                         /* … because the volume is slow */
     struct hc_cancellation *cancellation; /* Optional. */
     const struct hc_hold_rules *rules;    /* Optional: what the policy keeps */
     bool with_revisions;

@@ -8,6 +8,8 @@
 
 #include <base/free_space.h>
 #include <base/hash.h>
+#include <base/parallel.h>
+#include <cache/memo.h>
 #include <cache/ref.h>
 #include <cache/usage.h>
 #include <cache/walk.h>
@@ -19,7 +21,12 @@
 
 #include <string.h>
 
-enum { PAGE_MS = 2000 };
+enum {
+    PAGE_MS = 2000,
+    PAGE_REVISIONS = 5000, /* a page ends when it has so many: about a mebibyte */
+    LOOKS_MIN = 64,        /* at a repo without files, and more than it takes */
+    SLOW_LOOK_US = 100
+};
 
 /* ---- which repos ------------------------------------------------------------------- */
 
@@ -139,30 +146,113 @@ int hc_resolver_measure_usage(struct hc_resolver *resolver,
 
 /* ---- the page ---------------------------------------------------------------------- */
 
-static int page_read_repos(const struct hc_inventory *inventory,
-                           const struct hc_page *page, struct hc_cached_repos *repos,
+static struct hc_inventory inventory_of(const struct hc_resolver *resolver,
+                                        struct hc_cancellation *cancellation)
+{
+    return (struct hc_inventory){
+        .cache = resolver->cache,
+        .now_ms = hc_volume_now_ms(resolver->cache),
+        .workers = resolver->inventory_workers,
+        .is_slow = hc_memo_median_is_slow(hc_cache_memo(resolver->cache)),
+        .cancellation = cancellation,
+        .rules = &resolver->hold_rules,
+        .with_revisions = true,
+    };
+}
+
+/* The repos of a page; those before `done` are read. */
+struct page_reading {
+    struct hc_inventory inventory;
+    const struct hc_page *page;
+    struct hc_cached_repo *items;
+    size_t done, revisions;
+};
+
+/* The repo number `number` of those that come next; one that is gone stays zero. */
+static int page_read_repo(void *ctx, size_t number, struct hc_error *err)
+{
+    const struct page_reading *reading = ctx;
+    size_t at = reading->done + number;
+    struct hc_repo repo;
+
+    if (!hc_repo_parse_folder(&repo, reading->page->names[at]))
+        return 0;
+    return hc_inventory_read_repo(&reading->inventory, &repo, &reading->items[at], err) <
+                   0
+               ? -1
+               : 0;
+}
+
+/* A volume that no hit has looked at yet is judged by how long this repo took. */
+static void page_note_speed(struct page_reading *reading,
+                            const struct hc_cached_repo *repo, int64_t took_ms)
+{
+    int64_t looks = 2 * (int64_t)repo->file_count + LOOKS_MIN;
+
+    if (took_ms * 1000 > looks * SLOW_LOOK_US)
+        reading->inventory.is_slow = true;
+}
+
+/* The next repo, or on a slow volume as many as threads can read side by side. */
+static int page_read_next(struct page_reading *reading, struct hc_error *err)
+{
+    const struct hc_parallel side_by_side = {
+        .workers = reading->inventory.workers,
+        .run = page_read_repo,
+        .ctx = reading,
+        .cancellation = reading->inventory.cancellation,
+    };
+    int64_t start_ms = hc_monotonic_ms();
+    size_t count = reading->page->count - reading->done;
+
+    if (!reading->inventory.is_slow)
+        count = 1;
+    else if (count > HC_PARALLEL_MAX)
+        count = HC_PARALLEL_MAX;
+    if (count > 1 ? hc_parallel_run(&side_by_side, count, err) < 0
+                  : page_read_repo(reading, 0, err) < 0)
+        return -1;
+    if (count == 1)
+        page_note_speed(reading, &reading->items[reading->done],
+                        hc_monotonic_ms() - start_ms);
+    for (; count > 0; count--)
+        reading->revisions += reading->items[reading->done++].revision_count;
+    return 0;
+}
+
+/* Repos that have gone leave no gap. */
+static void repos_close_gaps(struct hc_cached_repos *repos)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < repos->count; i++) {
+        if (repos->items[i].id[0])
+            repos->items[kept++] = repos->items[i];
+    }
+    repos->count = kept;
+}
+
+/* -1 leaves what was read to the caller, which clears it. */
+static int page_read_repos(struct page_reading *reading, struct hc_cached_repos *repos,
                            struct hc_error *err)
 {
     int64_t end_ms = hc_monotonic_ms() + PAGE_MS;
-    size_t done = 0;
+    const struct hc_page *page = reading->page;
 
-    for (; done < page->count && (done == 0 || hc_monotonic_ms() < end_ms); done++) {
-        struct hc_cached_repo *item = &repos->items[repos->count];
-        struct hc_repo repo;
-        int found;
-
-        if (!hc_repo_parse_folder(&repo, page->names[done]))
-            continue;
-        found = hc_inventory_read_repo(inventory, &repo, item, err);
-        if (found < 0)
+    repos->items = reading->items = calloc(page->count + 1, sizeof *repos->items);
+    if (!repos->items)
+        return hc_fail_memory(err);
+    repos->count = page->count;
+    while (reading->done < page->count && reading->revisions < PAGE_REVISIONS &&
+           (reading->done == 0 || hc_monotonic_ms() < end_ms)) {
+        if (page_read_next(reading, err) < 0)
             return -1;
-        repos->count += (size_t)found;
     }
-    if (done < page->count || page->has_more) {
-        repos->next_page_token = hc_page_token(page, done - 1, err);
-        return repos->next_page_token ? 0 : -1;
-    }
-    return 0;
+    repos_close_gaps(repos);
+    if (reading->done == page->count && !page->has_more)
+        return 0;
+    repos->next_page_token = hc_page_token(page, reading->done - 1, err);
+    return repos->next_page_token ? 0 : -1;
 }
 
 int hc_resolver_list_repos(struct hc_resolver *resolver,
@@ -170,28 +260,20 @@ int hc_resolver_list_repos(struct hc_resolver *resolver,
                            struct hc_cancellation *cancellation,
                            struct hc_cached_repos *repos, struct hc_error *err)
 {
-    const struct hc_inventory inventory = {.cache = resolver->cache,
-                                           .now_ms = hc_volume_now_ms(resolver->cache),
-                                           .workers = resolver->inventory_workers,
-                                           .cancellation = cancellation,
-                                           .rules = &resolver->hold_rules,
-                                           .with_revisions = request->with_revisions};
     HC_AUTO_VALUE(repo_selection)
     selection = {.resolver = resolver, .request = request};
     HC_AUTO_VALUE(hc_page) page = {0};
+    struct page_reading reading = {.inventory = inventory_of(resolver, cancellation),
+                                   .page = &page};
 
     *repos = (struct hc_cached_repos){0};
+    reading.inventory.with_revisions = request->with_revisions;
     if (hc_page_open(&page, repos_request_hash(request), request->page_token,
                      request->page_size, err) < 0 ||
         repo_selection_open(&selection, cancellation, err) < 0 ||
         page_add_repos(&selection, cancellation, &page, err) < 0)
         return -1;
-    if (page.count == 0)
-        return 0;
-    repos->items = calloc(page.count, sizeof *repos->items);
-    if (!repos->items)
-        return hc_fail_memory(err);
-    return page_read_repos(&inventory, &page, repos, err);
+    return page.count > 0 ? page_read_repos(&reading, repos, err) : 0;
 }
 
 /* ---- revisions and files of one repo ----------------------------------------------- */
@@ -256,12 +338,7 @@ int hc_resolver_list_revisions(struct hc_resolver *resolver,
                                struct hc_cached_revisions *revisions,
                                struct hc_error *err)
 {
-    const struct hc_inventory inventory = {.cache = resolver->cache,
-                                           .now_ms = hc_volume_now_ms(resolver->cache),
-                                           .workers = resolver->inventory_workers,
-                                           .cancellation = cancellation,
-                                           .rules = &resolver->hold_rules,
-                                           .with_revisions = true};
+    const struct hc_inventory inventory = inventory_of(resolver, cancellation);
     HC_AUTO_VALUE(hc_page) page = {0};
     HC_AUTO_VALUE(hc_cached_repo) found = {0};
     struct hc_repo repo;

@@ -100,22 +100,35 @@ def system_calls(server, command):
             if len(fields) >= 5 and fields[3].isdigit()}
 
 
+COMMANDS = {
+    "ls": ["ls", "--json"],
+    "du": ["du"],
+    "files": ["ls", "org00/model00000", "--files", "-q"],
+}
+
+
 def lists(server, options):
+    """Each command, beside hits that are made all the time; the same hits alone before each."""
     rows = []
-    files = options.repos * options.files
-    for name, arguments in (("ls --json", ["ls", "--json"]), ("ls -q", ["ls", "-q"]), ("du", ["du"]),
-                            ("ls --files (one repo)", ["ls", "org00/model00000", "--files", "-q"])):
+    for name in options.commands.split(","):
+        count = options.files * (1 if name == "files" else options.repos)
+        alone = Hits(server, 0.002)
+        alone.start()
+        time.sleep(3)
+        alone_median, alone_worst = alone.finish()
         before = cpu_of(server.process.pid)
         hits = Hits(server, 0.002)
         hits.start()
-        cost = measure([world.program("hubcache"), "--server", server.address, *arguments])
+        cost = measure([world.program("hubcache"), "--server", server.address, *COMMANDS[name]])
         median, worst = hits.finish()
-        count = options.files if "files" in name else files
-        rows.append([name, f"{cost.wall:.1f}", f"{cpu_of(server.process.pid) - before:.1f}",
-                     f"{cost.wall / count * 1e6:.1f}", f"{cost.rss:.0f}",
-                     f"{peak_of(server.process.pid):.0f}", f"{median:.0f}", f"{worst:.0f}"])
-    table(f"lists of {options.repos} repos, {files} files, {files * options.bytes / 1e12:.0f} TB",
-          ["command", "s", "server CPU s", "us/file", "command MiB", "server MiB", "hit p50 us", "p99"], rows)
+        cpu = cpu_of(server.process.pid) - before
+        rows.append([" ".join(COMMANDS[name]), f"{cost.wall:.2f}", f"{cpu:.2f}", f"{cost.wall / count * 1e6:.1f}",
+                     f"{cost.rss:.0f}", f"{peak_of(server.process.pid):.0f}", f"{alone_median:.0f}",
+                     f"{median:.0f}", f"{alone_worst:.0f}", f"{worst:.0f}"])
+    table(f"lists of {options.repos} repos, {options.repos * options.files} files, "
+          f"{options.repos * options.files * options.bytes / 1e12:.0f} TB",
+          ["command", "s", "server CPU s", "us/file", "command MiB", "server MiB",
+           "hit us: alone p50", "meanwhile", "alone p99", "meanwhile"], rows)
 
 
 def calls(server, options):
@@ -140,6 +153,7 @@ def main():
     parser.add_argument("--bytes", type=int, default=100_000_000, help="of each file, sparse")
     parser.add_argument("--cache", help="make the cache here, or use the one that is here")
     parser.add_argument("--only", default="lists,calls")
+    parser.add_argument("--commands", default=",".join(COMMANDS))
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     with temp_dir(None) as folder:
@@ -147,11 +161,7 @@ def main():
         cache.mkdir(parents=True, exist_ok=True)
         write_cache(cache, options)
         server = world.Server(world.make_stubs(folder), cache, "http://127.0.0.1:9", arguments=("--offline",))
-        hits = Hits(server, 0.002)
-        hits.start()
-        time.sleep(2)
-        print("\nalone: hit p50 {:.0f} us, p99 {:.0f} us; hubcached has {:.0f} MiB".format(
-            *hits.finish(), status_of(server.process.pid, "VmRSS") / 1024))
+        print(f"\nhubcached has {status_of(server.process.pid, 'VmRSS') / 1024:.0f} MiB at first")
         for part in options.only.split(","):
             globals()[part](server, options)
         server.stop()

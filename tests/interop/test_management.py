@@ -12,6 +12,8 @@ import time
 
 import pytest
 
+import world
+
 from cache_maker import CacheMaker, commit_of
 from world import fails_with, hubcache
 
@@ -222,6 +224,21 @@ def test_numbers_are_the_scanners_for_random_caches(seed, maker, offline, newest
     assert_same_inventory(server, newest, cache)
     size = chance.randrange(1, 5)
     assert list_repos(server, page_size=size) == list_repos(server)
+
+
+@pytest.mark.skipif(not (world.BUILD / "tests/support/libslow_volume.so").exists(),
+                    reason="a sanitizer has no slow volume")
+def test_numbers_are_the_scanners_on_a_slow_volume(maker, serve, newest, cache):
+    """There, repos and their blobs are looked at side by side."""
+    for number in range(70):
+        folder = f"models--org--name{number:02}"
+        for file in range(number % 40):
+            maker.file(folder, commit_of(file % 2), f"file{file}", b"%d" % (file * number))
+        maker.snapshot(folder, MAIN)
+    server = serve(cache, "http://127.0.0.1:9", arguments=("--offline",), environment={
+        "LD_PRELOAD": str(world.BUILD / "tests/support/libslow_volume.so"),
+        "SLOW_VOLUME": str(cache), "SLOW_VOLUME_US": "300"})
+    assert_same_inventory(server, newest, cache)
 
 
 def test_completeness_goes_by_the_cached_listing(maker, offline):

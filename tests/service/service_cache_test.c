@@ -60,6 +60,7 @@ static void a_fetched_repo_is_listed_with_its_size_and_last_use(void **state)
                      HUBCACHE__V1__REPO_TYPE__REPO_TYPE_MODEL);
     assert_int_equal(after->repos[0]->size_bytes, WEIGHTS_SIZE);
     assert_int_equal(after->repos[0]->file_count, 1);
+    assert_int_equal(after->repos[0]->n_revisions, 0);
     assert_non_null(after->repos[0]->last_used);
     assert_string_equal(after->repos[0]->cache_path, "models--org--name");
     assert_string_equal(after->next_page_token, "");

@@ -10,6 +10,7 @@
 
 #include <base/file.h>
 #include <base/text.h>
+#include <base/workers.h>
 #include <cache/tree_cache.h>
 #include <claim/claim_record.h>
 #include <maintenance/hold.h>
@@ -234,6 +235,36 @@ static void a_cancelled_call_ends(void **state)
     assert_int_equal(f->err.reason, HC_CANCELLED);
 }
 
+static void blobs_that_are_looked_at_side_by_side_count_the_same(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_inventory inventory = inventory_of(f);
+    HC_AUTO(hc_workers) *workers = hc_workers_open(8, 64, &f->err);
+    HC_AUTO_VALUE(hc_cached_repo) in_order = {0};
+    HC_AUTO_VALUE(hc_cached_repo) side_by_side = {0};
+    char path[PATH_MAX], target[PATH_MAX];
+
+    assert_non_null(workers);
+    for (unsigned i = 0; i < MANY; i++) {
+        (void)hc_format(path, sizeof path, REPO "blobs/%040x", i);
+        write_text(f, path, i % 3 == 0 ? "" : "text");
+        (void)hc_format(path, sizeof path, SNAPSHOT(COMMIT) "file-%u", i);
+        (void)hc_format(target, sizeof target, "../../blobs/%040x", i);
+        make_link(f, target, path);
+    }
+    in_order = read_repo(f);
+    inventory.workers = workers;
+    inventory.is_slow = true;
+    assert_int_equal(hc_inventory_read_repo(&inventory, &f->repo, &side_by_side, &f->err),
+                     1);
+
+    assert_int_equal(in_order.file_count, MANY);
+    assert_int_equal(side_by_side.file_count, MANY);
+    assert_int_equal(side_by_side.size_bytes, in_order.size_bytes);
+    assert_int_equal(side_by_side.revisions[0].freeable_bytes,
+                     in_order.revisions[0].freeable_bytes);
+}
+
 /* ---- changes meanwhile ------------------------------------------------------------- */
 
 struct churn {
@@ -302,6 +333,7 @@ int main(void)
         WITH_CACHE(the_atime_of_a_blob_stays_as_it_is),
         WITH_CACHE(a_listing_that_is_read_takes_no_place_in_memory),
         WITH_CACHE(a_cancelled_call_ends),
+        WITH_CACHE(blobs_that_are_looked_at_side_by_side_count_the_same),
         WITH_CACHE(a_revision_that_stays_has_its_numbers_while_others_change),
     };
 
