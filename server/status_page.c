@@ -403,6 +403,15 @@ static void write_scan(const struct hc_usage *usage, int64_t now_ms, FILE *out)
                 out);
 }
 
+static const char *behind_state(const struct hc_keep_status *behind)
+{
+    if (behind->is_fetching)
+        return "is being fetched";
+    if (behind->is_remote)
+        return "is fetched by another process";
+    return hc_keep_state_name(hc_keep_state(behind));
+}
+
 /* One that is kept, and not whole. */
 static void write_behind(const struct hc_status_facts *facts,
                          const struct hc_keep_status *behind, FILE *out)
@@ -414,9 +423,7 @@ static void write_behind(const struct hc_status_facts *facts,
     (void)fputs(" <small>", out);
     hc_html_text(out, behind->revision);
     (void)fprintf(out, "</small></th><td class=\"%s\">%s", is_failing ? "bad" : "",
-                  behind->is_fetching ? "is being fetched"
-                  : behind->is_remote ? "is fetched by another process"
-                                      : hc_keep_state_name(hc_keep_state(behind)));
+                  behind_state(behind));
     if (behind->behind_since_ms > 0) {
         (void)fputs(", behind since ", out);
         write_age(out, facts->now_ms, behind->behind_since_ms);

@@ -18,6 +18,7 @@
 #define RUNNING "\nhubcache_running_jobs{pool=\"prefetch\"} "
 
 enum { SNAPSHOTS_MAX = 101, ASKED_MAX = 1000000, THREADS = 4, MANY = 12 };
+enum { LARGE = 16 << 20, THROTTLE = 200000 };
 
 static int prefetch_setup(void **state)
 {
@@ -235,6 +236,64 @@ static void many_hold_no_thread_of_other_calls(void **state)
     assert_int_equal(test_hub_count_cdn(world->hub, "GET"), 1);
 }
 
+/* A number of the transfer of that file in /status.json, or 0 without one. */
+static unsigned transfer_connections(struct world *world, const char *file)
+{
+    HC_AUTO_FREE char *page = world_get(world, "/status.json");
+    char key[128];
+    const char *found;
+
+    (void)snprintf(key, sizeof key, "\"file\":\"%s\"", file);
+    found = strstr(page, key);
+    found = found ? strstr(found, "\"connections\":") : NULL;
+    return found ? (unsigned)strtoul(found + strlen("\"connections\":"), NULL, 10) : 0;
+}
+
+static int give_way_setup(void **state)
+{
+    struct world *world;
+
+    (void)world_setup_empty(state);
+    world = *state;
+    test_hub_add_generated(world->hub, "large.bin", LARGE, 7, true);
+    test_hub_commit(world->hub, "models/org/large", "main", world->commit);
+    test_hub_add_generated(world->hub, "wanted.bin", LARGE, 8, true);
+    test_hub_commit(world->hub, "models/org/wanted", "main", world->commit);
+    test_hub_rule(world->hub, &(struct test_hub_rule){.on_cdn = true,
+                                                      .method = "GET",
+                                                      .fault = TEST_HUB_THROTTLE,
+                                                      .number = THROTTLE});
+    world_serve(world, (const char *const[]){"--http-listen", "127.0.0.1:0",
+                                             "--connections", "16", "--min-split-size",
+                                             "1M", "--grace-period", "0", NULL});
+    return 0;
+}
+
+/* Alone it takes more than an eighth of the connections; while a caller waits for a file
+ * it gives them back, each at the end of its span of bytes. */
+static void a_prefetch_gives_way_to_a_call(void **state)
+{
+    static const char *const repos[] = {"org/large"};
+    struct world *world = *state;
+    Hubcache__V1__ResolveFileRequest request = file_request("wanted.bin");
+    struct rpc_call *prefetch = prefetch_start(world, repos, 1);
+    char wanted[] = "org/wanted";
+    struct rpc_call *call;
+
+    for (unsigned i = 0; transfer_connections(world, "large.bin") <= 2; i++)
+        assert_true(i < ASKED_MAX);
+    request.repo_id = wanted;
+    call = start_file(world, &request);
+    while (transfer_connections(world, "wanted.bin") == 0)
+        continue;
+    while (transfer_connections(world, "large.bin") > 2)
+        assert_int_not_equal(transfer_connections(world, "wanted.bin"), 0);
+    rpc_call_cancel(call);
+    rpc_call_free(call);
+    rpc_call_cancel(prefetch);
+    rpc_call_free(prefetch);
+}
+
 static void a_request_names_a_hundred_snapshots_at_most(void **state)
 {
     struct world *world = *state;
@@ -268,6 +327,8 @@ int main(void)
         WORLD_TEST(it_goes_on_when_the_deadline_passes),
         WORLD_TEST(it_ends_with_the_server),
         WORLD_TEST(many_hold_no_thread_of_other_calls),
+        cmocka_unit_test_setup_teardown(a_prefetch_gives_way_to_a_call, give_way_setup,
+                                        world_teardown),
         WORLD_TEST(a_request_names_a_hundred_snapshots_at_most),
     };
 
