@@ -27,6 +27,7 @@
 #include <sys/stat.h>
 
 static const char quarantine_path[] = ".hubcache/quarantine";
+static const char payload_folder[] = "blobs"; /* as below the cache root */
 
 enum {
     RECORD_POINTERS_MAX = 1000, /* named in a record */
@@ -56,27 +57,47 @@ static bool pointer_leads_to(int dir, const char *pointer, const char *etag)
     return strcmp(name ? name + 1 : target, etag) == 0;
 }
 
+static int walk_fail(const struct hc_directory_walk *walk, const struct hc_repo *repo,
+                     struct hc_error *err)
+{
+    return hc_fail_errno(err, walk->errnum ? walk->errnum : ELOOP,
+                         "read the pointers of '%s'", repo->id);
+}
+
+static int snapshot_find_pointers(const struct hc_cache *cache,
+                                  const struct hc_repo_file *place, const char *etag,
+                                  struct hc_strings *pointers, struct hc_error *err)
+{
+    HC_AUTO_VALUE(hc_directory_walk)
+    walk = hc_walk_files(cache, place->repo, place->revision);
+
+    while (hc_directory_walk_next(&walk)) {
+        char path[PATH_MAX];
+
+        if (!S_ISLNK(walk.type) || !pointer_leads_to(walk.dir, walk.name, etag) ||
+            hc_cache_snapshot_path(path, place->repo, place->revision, walk.path, err) <
+                0)
+            continue;
+        if (hc_strings_add(pointers, path, err) < 0)
+            return -1;
+    }
+    return walk.is_incomplete ? walk_fail(&walk, place->repo, err) : 0;
+}
+
+/* All of them, or it fails: one that is left out would dangle. */
 int hc_quarantine_find_pointers(const struct hc_cache *cache, const struct hc_repo *repo,
                                 const char *etag, struct hc_strings *pointers,
                                 struct hc_error *err)
 {
-    HC_AUTO_VALUE(hc_directory_walk) commits = hc_walk_snapshots(cache, repo);
+    HC_AUTO_VALUE(hc_directory_walk) walk = hc_walk_snapshots(cache, repo);
 
-    while (hc_directory_walk_next(&commits)) {
-        HC_AUTO_VALUE(hc_directory_walk)
-        walk = hc_walk_files(cache, repo, commits.path);
+    while (hc_directory_walk_next(&walk)) {
+        const struct hc_repo_file place = {repo, walk.path, NULL};
 
-        while (hc_directory_walk_next(&walk)) {
-            char path[PATH_MAX];
-
-            if (!S_ISLNK(walk.type) || !pointer_leads_to(walk.dir, walk.name, etag) ||
-                hc_cache_snapshot_path(path, repo, commits.path, walk.path, err) < 0)
-                continue;
-            if (hc_strings_add(pointers, path, err) < 0)
-                return -1;
-        }
+        if (snapshot_find_pointers(cache, &place, etag, pointers, err) < 0)
+            return -1;
     }
-    return 0;
+    return walk.is_incomplete ? walk_fail(&walk, repo, err) : 0;
 }
 
 /* Of "<folder>/snapshots/<commit>/<path>": what this process remembers of the file, and
@@ -116,12 +137,8 @@ static json_t *record_new(const struct hc_blob_check *check,
 {
     json_t *names = json_array();
 
-    for (size_t i = 0; i < pointers->count && i < RECORD_POINTERS_MAX; i++) {
-        const char *path = strstr(pointers->items[i], "/snapshots/");
-
-        if (path)
-            (void)json_array_append_new(names, json_string(path + strlen("/snapshots/")));
-    }
+    for (size_t i = 0; i < pointers->count && i < RECORD_POINTERS_MAX; i++)
+        (void)json_array_append_new(names, json_string(pointers->items[i]));
     return json_pack("{s:s, s:s, s:I, s:I, s:o}", "etag", check->etag, "actual",
                      check->actual, "size", (json_int_t)check->file.size, "time_ms",
                      (json_int_t)hc_epoch_ms(), "pointers", names);
@@ -142,22 +159,28 @@ static int record_write(const struct hc_cache *cache, const struct hc_blob_check
     return hc_cache_publish(cache, path, text, strlen(text), err);
 }
 
-static bool record_names(const struct hc_directory_walk *walk, const char *file)
+/* NULL: it is none. The caller releases it. */
+static json_t *record_read(int dir, const char *name)
 {
     HC_AUTO_FREE char *text = malloc(RECORD_SIZE_MAX);
-    HC_AUTO_JSON *record = NULL;
     struct hc_error unused;
-    const json_t *pointers;
+
+    if (!text || !hc_text_ends(name, ".json") ||
+        hc_file_read(dir, name, text, RECORD_SIZE_MAX, &unused) != 1)
+        return NULL;
+    return json_loads(text, 0, NULL);
+}
+
+static bool record_names(int dir, const char *record_name, const char *pointer)
+{
+    HC_AUTO_JSON *record = record_read(dir, record_name);
+    const json_t *pointers = json_object_get(record, "pointers");
     json_t *name;
     size_t i;
 
-    if (!text || hc_file_read(walk->dir, walk->name, text, RECORD_SIZE_MAX, &unused) != 1)
-        return false;
-    record = json_loads(text, 0, NULL);
-    pointers = json_object_get(record, "pointers");
     json_array_foreach(pointers, i, name)
     {
-        if (hc_text_equals(json_string_value(name), file))
+        if (hc_text_equals(json_string_value(name), pointer))
             return true;
     }
     return false;
@@ -166,15 +189,20 @@ static bool record_names(const struct hc_directory_walk *walk, const char *file)
 bool hc_quarantine_has(const struct hc_cache *cache, const struct hc_repo *repo,
                        const char *commit, const char *path)
 {
+    const char *const folders[] = {repo->folder, payload_folder};
     HC_AUTO_CLOSE int dir = hc_directory_open(hc_cache_fd(cache), quarantine_path);
-    HC_AUTO_VALUE(hc_directory_walk) walk = hc_directory_walk(dir, repo->folder, 0);
-    char file[PATH_MAX];
+    char pointer[PATH_MAX];
+    struct hc_error unused;
 
-    if (hc_format(file, sizeof file, "%s/%s", commit, path) < 0)
+    if (dir < 0 || hc_cache_snapshot_path(pointer, repo, commit, path, &unused) < 0)
         return false;
-    for (int i = 0; i < RECORDS_MAX && hc_directory_walk_next(&walk); i++) {
-        if (hc_text_ends(walk.name, ".json") && record_names(&walk, file))
-            return true;
+    for (size_t k = 0; k < 2; k++) {
+        HC_AUTO_VALUE(hc_directory_walk) walk = hc_directory_walk(dir, folders[k], 0);
+
+        for (int i = 0; i < RECORDS_MAX && hc_directory_walk_next(&walk); i++) {
+            if (record_names(walk.dir, walk.name, pointer))
+                return true;
+        }
     }
     return false;
 }
@@ -277,6 +305,18 @@ static int payload_compare_name(void *ctx, const struct hc_blob_id *blob,
     return 0;
 }
 
+static int payload_find_pointers(void *ctx, const struct hc_blob_id *blob,
+                                 struct hc_error *err)
+{
+    const struct payload_move *move = ctx;
+    struct hc_repo repo;
+
+    return hc_repo_parse_folder(&repo, blob->folder)
+               ? hc_quarantine_find_pointers(move->cache, &repo, blob->etag,
+                                             &move->quarantined->pointers, err)
+               : 0;
+}
+
 /* The symlink of one repo to it goes, with its pointers. A process that fetches the blob
  * replaces the symlink itself. */
 static int payload_drop_link(void *ctx, const struct hc_blob_id *blob,
@@ -284,30 +324,24 @@ static int payload_drop_link(void *ctx, const struct hc_blob_id *blob,
 {
     const struct payload_move *move = ctx;
     const struct hc_cache *cache = move->cache;
-    struct hc_strings *pointers = &move->quarantined->pointers;
     HC_AUTO(hc_blob_lock) *lock = NULL;
     char path[PATH_MAX], hash[HC_PAYLOAD_HASH_SIZE];
-    struct hc_repo repo;
-    int taken;
+    int taken = blob_lock_take(cache, blob, &lock, err);
 
-    if (!hc_repo_parse_folder(&repo, blob->folder))
-        return 0;
-    taken = blob_lock_take(cache, blob, &lock, err);
     if (taken <= 0 || hc_cache_blob_path(path, blob, err) < 0)
         return taken;
     if (!hc_payload_read_link(hc_cache_fd(cache), path, hash))
         return 0;
-    if (hc_quarantine_find_pointers(cache, &repo, blob->etag, pointers, err) < 0)
-        return -1;
     (void)unlinkat(hc_cache_fd(cache), path, 0);
-    pointers_remove(cache, blob->etag, pointers);
+    pointers_remove(cache, blob->etag, &move->quarantined->pointers);
     return 0;
 }
 
-/* 1: moved; 0: a client has its lock, or it is another file; -1. */
+/* 1: moved; 0: it is another file by now; -1. */
 static int payload_move_locked(struct payload_move *move, const char *hash,
                                struct hc_error *err)
 {
+    struct hc_quarantined *quarantined = move->quarantined;
     char path[PATH_MAX], manifest[PATH_MAX];
     int moved;
 
@@ -315,11 +349,12 @@ static int payload_move_locked(struct payload_move *move, const char *hash,
         return 0;
     (void)hc_format(path, sizeof path, "blobs/%.2s/%s", hash, hash);
     (void)hc_format(manifest, sizeof manifest, "%s.refs", path);
-    if (quarantine_choose_path(move->cache, "blobs", hash, move->quarantined->path, err) <
-            0 ||
-        record_write(move->cache, move->check, move->quarantined, err) < 0)
+    if (hc_payload_each_link(move->cache, hash, payload_find_pointers, move, err) < 0 ||
+        quarantine_choose_path(move->cache, payload_folder, hash, quarantined->path,
+                               err) < 0 ||
+        record_write(move->cache, move->check, quarantined, err) < 0)
         return -1;
-    moved = quarantine_rename(move->cache, path, move->quarantined->path, err);
+    moved = quarantine_rename(move->cache, path, quarantined->path, err);
     if (moved != 0)
         return moved < 0 ? -1 : 0;
     if (hc_payload_each_link(move->cache, hash, payload_drop_link, move, err) < 0)
@@ -451,6 +486,50 @@ static uint64_t quarantine_remove(int dir, const struct quarantined_file *file)
     return file->bytes;
 }
 
+/* Under the blob's lock: a process that fetches the blob makes its pointer anew. */
+static void pointer_remove_dangling(const struct hc_cache *cache, const char *pointer,
+                                    const char *etag)
+{
+    const char *end = strstr(pointer, "/snapshots/");
+    HC_AUTO(hc_blob_lock) *lock = NULL;
+    char folder[HC_REPO_FOLDER_MAX + 1];
+    int root = hc_cache_fd(cache);
+    struct hc_error unused;
+    struct hc_repo repo;
+    struct stat status;
+
+    if (!end || !pointer_leads_to(root, pointer, etag) ||
+        hc_format(folder, sizeof folder, "%.*s", (int)(end - pointer), pointer) < 0 ||
+        !hc_repo_parse_folder(&repo, folder) ||
+        blob_lock_take(cache, &(const struct hc_blob_id){folder, etag}, &lock, &unused) !=
+            1 ||
+        fstatat(root, pointer, &status, 0) == 0 || !hc_file_is_absent(errno))
+        return;
+    (void)unlinkat(root, pointer, 0);
+    pointer_forget(cache, pointer);
+}
+
+/* A process that died after the rename has left pointers that dangle. A record may say
+ * anything: only a path that a pointer can have counts. */
+static void record_complete(const struct hc_cache *cache, int dir, const char *name)
+{
+    HC_AUTO_JSON *record = record_read(dir, name);
+    const json_t *pointers = json_object_get(record, "pointers");
+    const char *etag = json_string_value(json_object_get(record, "etag"));
+    json_t *pointer;
+    size_t i;
+
+    if (!etag || !hc_etag_is_valid(etag))
+        return;
+    json_array_foreach(pointers, i, pointer)
+    {
+        const char *path = json_string_value(pointer);
+
+        if (path && hc_filename_is_safe(path))
+            pointer_remove_dangling(cache, path, etag);
+    }
+}
+
 unsigned hc_quarantine_sweep(const struct hc_cache *cache, int64_t now_ms)
 {
     HC_AUTO_VALUE(quarantine_listing) listing = {0};
@@ -460,9 +539,10 @@ unsigned hc_quarantine_sweep(const struct hc_cache *cache, int64_t now_ms)
     for (size_t i = 0; i < listing.count; i++) {
         const struct quarantined_file *file = &listing.files[i];
 
+        record_complete(cache, dir, file->path);
         if (now_ms - file->since_ms < HC_QUARANTINE_AGE_MS &&
             listing.bytes <= HC_QUARANTINE_BYTES)
-            break;
+            continue;
         listing.bytes -= file->bytes;
         removed += !hc_text_ends(file->path, ".json");
         (void)quarantine_remove(dir, file);

@@ -58,8 +58,8 @@ int hc_quarantine_find_pointers(const struct hc_cache *cache, const struct hc_re
 bool hc_quarantine_has(const struct hc_cache *cache, const struct hc_repo *repo,
                        const char *commit, const char *path);
 
-/* Keeps the limit: removes what is too old at `now_ms`, then the oldest. Returns how many
- * blobs went. */
+/* Completes what processes that died have begun, and keeps the limit: removes what is too
+ * old at `now_ms`, then the oldest. Returns how many blobs went. */
 unsigned hc_quarantine_sweep(const struct hc_cache *cache, int64_t now_ms);
 
 /* A reclaimer (base/free_space.h), whose `cache` is a struct hc_cache: the oldest go. */

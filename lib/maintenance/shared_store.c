@@ -266,12 +266,17 @@ int hc_payload_each_link(const struct hc_cache *cache, const char *hash,
     if (!file)
         return hc_fail(err, HC_CACHE_IO, "payload '%s' has no manifest", hash);
     while (fgets(line, sizeof line, file)) {
+        int resolves;
+
         line[strcspn(line, "\r\n")] = '\0';
-        if (manifest_line_resolves(cache, line, hash) == 1 &&
-            strings_add_new(&seen, line) && manifest_call(line, user, ctx, err) < 0)
+        resolves = manifest_line_resolves(cache, line, hash);
+        if (resolves < 0)
+            return hc_fail(err, HC_CACHE_IO, "'%s' cannot be read", line);
+        if (resolves == 1 && strings_add_new(&seen, line) &&
+            manifest_call(line, user, ctx, err) < 0)
             return -1;
     }
-    return 0;
+    return ferror(file) ? hc_fail(err, HC_CACHE_IO, "manifest of '%s'", hash) : 0;
 }
 
 int hc_payload_with_lock(const struct hc_cache *cache, const char *hash,

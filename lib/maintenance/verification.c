@@ -40,6 +40,7 @@ struct pass {
     uint64_t file_bytes; /* of the file that is being read */
     struct part *parts;
     size_t part_count;
+    bool has_moved;    /* a blob of the part that is verified */
     void *right_files; /* a tree of struct right_file, as tsearch(3) has it */
 };
 
@@ -236,7 +237,7 @@ static int pass_move_corrupt(struct pass *pass, const struct part *part,
 
     if (moved == 0) /* it is being fetched, or is another one by now */
         return 0;
-    (void)hc_quarantine_sweep(pass->options->cache, hc_epoch_ms());
+    pass->has_moved = true;
     (void)hc_format(action, sizeof action, moved < 0 ? "not moved: %s" : "moved to %s",
                     moved < 0 ? failure.message : quarantined.path);
     finding.action = action;
@@ -478,6 +479,9 @@ static int pass_check_part(struct pass *pass, const struct part *part,
              pass_check_file(pass, part, &plan.files[i], err) < 0))
             return -1;
     }
+    if (pass->has_moved) /* for its limit */
+        (void)hc_quarantine_sweep(pass->options->cache, hc_epoch_ms());
+    pass->has_moved = false;
     return pass_find_leftovers(pass, part, err);
 }
 

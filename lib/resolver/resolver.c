@@ -344,8 +344,8 @@ void hc_resolver_sweep(struct hc_resolver *resolver)
         hc_proof_sweep(resolver->cache, now_ms);
         hc_roll_out_sweep(resolver->cache, now_ms);
         (void)hc_fetched_sweep(resolver->cache, now_ms);
-        (void)hc_quarantine_sweep(resolver->cache, now_ms);
     }
+    (void)hc_quarantine_sweep(resolver->cache, now_ms);
     hc_visibility_sweep(resolver->cache, now_ms);
 }
 
