@@ -14,6 +14,7 @@
 #include "caller_counts.h"
 #include "connections.h"
 #include "exposition.h"
+#include "fetched_metrics.h"
 #include "histogram.h"
 #include "hub_metrics.h"
 #include "keeper.h"
@@ -381,6 +382,7 @@ static void write_usage(struct hc_usage_scanner *scanner, FILE *out)
     hc_exposition_gauge(out, "hubcache_cache_scan_timestamp_seconds",
                         "When the scan began that has found this.",
                         (uint64_t)usage.began_ms / 1000);
+    hc_fetched_metrics_write(scanner, out);
 }
 
 static void write_bound(const char *name, const char *help, uint64_t bytes, FILE *out)

@@ -17,7 +17,8 @@ struct hc_usage_scanner {
     struct {
         pthread_mutex_t lock;
         struct hc_usage usage;
-        bool has_usage;
+        struct hc_fetched_usage fetched;
+        bool has_usage, has_fetched;
     } shared;
 };
 
@@ -35,6 +36,28 @@ static void scanner_keep(struct hc_usage_scanner *scanner, const struct hc_usage
     hc_usage_clear(&old);
 }
 
+/* What callers have had fetched. */
+static void scanner_scan_fetched(struct hc_usage_scanner *scanner)
+{
+    struct hc_fetched_usage found, old = {0};
+    struct hc_error err;
+
+    if (hc_resolver_fetched_usage(scanner->resolver, NULL, scanner->end, &found, &err) ==
+        0) {
+        HC_LOCKED(&scanner->shared.lock);
+
+        old = scanner->shared.fetched;
+        scanner->shared.fetched = found;
+        scanner->shared.has_fetched = true;
+    } else {
+        old = found;
+        if (err.reason != HC_CANCELLED)
+            HC_LOG(HC_LOG_WARN, "the records of fetched blobs cannot be read",
+                   HC_TEXT("error", err.message));
+    }
+    hc_fetched_usage_clear(&old);
+}
+
 /* Returns how long the scan took. */
 static int64_t scanner_scan(struct hc_usage_scanner *scanner)
 {
@@ -50,6 +73,7 @@ static int64_t scanner_scan(struct hc_usage_scanner *scanner)
             HC_LOG(HC_LOG_WARN, "the cache cannot be scanned",
                    HC_TEXT("error", err.message));
     }
+    scanner_scan_fetched(scanner);
     return hc_monotonic_ms() - start_ms;
 }
 
@@ -70,6 +94,7 @@ static void *scanner_run(void *ctx)
 static void scanner_release(struct hc_usage_scanner *scanner)
 {
     hc_usage_clear(&scanner->shared.usage);
+    hc_fetched_usage_clear(&scanner->shared.fetched);
     hc_cancellation_free(scanner->end);
     (void)pthread_mutex_destroy(&scanner->shared.lock);
     free(scanner);
@@ -122,4 +147,13 @@ int hc_usage_scanner_read(struct hc_usage_scanner *scanner, size_t repos_max,
         memcpy(usage->repos, scanner->shared.usage.repos,
                usage->listed * sizeof *usage->repos);
     return 1;
+}
+
+void hc_usage_scanner_read_fetched(struct hc_usage_scanner *scanner,
+                                   hc_fetched_usage_fn fn, void *ctx)
+{
+    HC_LOCKED(&scanner->shared.lock);
+
+    if (scanner->shared.has_fetched)
+        fn(ctx, &scanner->shared.fetched);
 }

@@ -34,4 +34,11 @@ HC_DEFINE_AUTO(hc_usage_scanner, hc_usage_scanner_close)
 int hc_usage_scanner_read(struct hc_usage_scanner *scanner, size_t repos_max,
                           struct hc_usage *usage, struct hc_error *err);
 
+typedef void (*hc_fetched_usage_fn)(void *ctx, const struct hc_fetched_usage *usage);
+
+/* Calls `fn`, which must not block, with what the last scan has found that callers have
+ * had fetched; before the end of the first one, not at all. */
+void hc_usage_scanner_read_fetched(struct hc_usage_scanner *scanner,
+                                   hc_fetched_usage_fn fn, void *ctx);
+
 #endif
