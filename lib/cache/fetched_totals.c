@@ -1,22 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Entries, one for each blob, are found by a keyed hash of folder and etag. The state of
- * an entry, and what it counts for:
- *
- *     reserved   no record is known: for the total of its first reservation
- *                → recorded: this process writes the record, or a refresh finds it
- *                → gone: its last reservation is dropped
- *     recorded   for the total of the record's caller and rule, reserved or not
- *                → reserved, or gone: the record is removed
- *
- * A record is known by its inode: one that replaces another is a new file. A directory
- * that has not changed since it was read is not read again, unless it changed so shortly
- * before that it might have changed again within the same tick of the clock.
+ * What is read from the volume goes into a table (fetched_table.h). A record is known by
+ * its inode: one that replaces another is a new file. A directory that has not changed
+ * since it was read is not read again, unless it changed so shortly before that it might
+ * have changed again within the same tick of the clock.
  *
  * One thread refreshes; others that want it wait for it. The lock is not held while the
  * volume is looked at.
  */
 #include "fetched_totals.h"
+
+#include "fetched_table.h"
 
 #include <base/directory.h>
 #include <base/error.h>
@@ -34,21 +28,7 @@
 
 enum {
     WAIT_MS = 250,
-    SETTLED_MS = 10 * 1000, /* longer than any tick, and than clocks should differ */
-    ENTRIES_MIN = 256,
-    KEY_SIZE = HC_REPO_FOLDER_MAX + HC_FILENAME_MAX + 2
-};
-
-/* Index 0 of entries is not used: it ends a chain. */
-struct fetched_entry {
-    struct hc_keyed_hash key;
-    uint64_t inode; /* of the record; 0: there is none */
-    uint64_t bytes;
-    uint32_t total;
-    uint32_t folder;  /* its number; 0: it was never read from the volume */
-    uint32_t reading; /* of the folder, that has seen it last */
-    uint32_t reservations;
-    uint32_t next; /* in its bucket, or of the free ones */
+    SETTLED_MS = 10 * 1000 /* longer than any tick, and than clocks should differ */
 };
 
 struct fetched_folder {
@@ -58,15 +38,6 @@ struct fetched_folder {
     uint32_t number;
     uint32_t reading;
     uint32_t refresh; /* that has seen it last */
-};
-
-/* Of one caller and one rule. Total 0 is that of all that are too many. */
-struct caller_total {
-    struct hc_keyed_hash key;
-    char *kind, *name, *rule;
-    struct hc_strings groups;
-    struct hc_identity identity; /* borrows them */
-    uint64_t bytes, blobs, reserved_bytes;
 };
 
 struct hc_fetched_totals {
@@ -79,18 +50,11 @@ struct hc_fetched_totals {
         int64_t refreshed_ms;
         uint32_t refresh;
 
-        struct fetched_entry *entries;
-        uint32_t entry_count; /* used ones and free ones, the first included */
-        uint32_t entry_capacity;
-        uint32_t free_entry;
-        uint32_t *buckets; /* entry_capacity of them */
+        struct hc_fetched_table table;
 
         struct fetched_folder *folders; /* sorted by name */
         size_t folder_count;
         uint32_t last_folder; /* the highest number so far */
-
-        struct caller_total *totals;
-        uint32_t total_count;
     } shared;
 };
 
@@ -99,248 +63,6 @@ struct hc_fetched_reservation {
     size_t count;
     uint32_t entries[]; /* each once for each want that it stands for */
 };
-
-/* ---- totals, with the lock held ----------------------------------------------------
- */
-
-static bool identity_is_anonymous(const struct hc_identity *identity)
-{
-    return !identity || (!identity->kind[0] && !identity->name[0]);
-}
-
-/* Its texts, each with the NUL that ends it. */
-static struct hc_keyed_hash total_key(const struct hc_identity *identity,
-                                      const char *rule)
-{
-    struct hc_keyed_hash key = {0};
-    HC_AUTO_FREE char *text = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
-
-    if (!out)
-        return key;
-    (void)fprintf(out, "%s%c", rule, 0);
-    if (!identity_is_anonymous(identity)) {
-        (void)fprintf(out, "%s%c%s%c", identity->kind, 0, identity->name, 0);
-        for (size_t i = 0; i < identity->group_count; i++)
-            (void)fprintf(out, "%s%c", identity->groups[i], 0);
-    }
-    if (fclose(out) == 0)
-        key = hc_keyed_hash_of_bytes(text, size);
-    return key;
-}
-
-static void total_clear(struct caller_total *total)
-{
-    free(total->kind);
-    free(total->name);
-    free(total->rule);
-    hc_strings_clear(&total->groups);
-}
-
-static int total_init(struct caller_total *total, const struct hc_identity *identity,
-                      const char *rule)
-{
-    struct hc_error unused;
-    bool is_named = !identity_is_anonymous(identity);
-
-    total->kind = hc_text_copy(is_named ? identity->kind : "", &unused);
-    total->name = hc_text_copy(is_named ? identity->name : "", &unused);
-    total->rule = hc_text_copy(rule, &unused);
-    for (size_t i = 0; is_named && i < identity->group_count; i++) {
-        if (hc_strings_add(&total->groups, identity->groups[i], &unused) < 0)
-            return -1;
-    }
-    return total->kind && total->name && total->rule ? 0 : -1;
-}
-
-/* The number of the total; 0 when there are too many, or memory is short. */
-static uint32_t total_find(struct hc_fetched_totals *totals,
-                           const struct hc_identity *identity, const char *rule)
-{
-    struct caller_total *list = totals->shared.totals;
-    struct caller_total total = {.key = total_key(identity, rule)};
-
-    for (uint32_t i = 1; i < totals->shared.total_count; i++) {
-        if (hc_keyed_hash_equals(&list[i].key, &total.key))
-            return i;
-    }
-    if (totals->shared.total_count > HC_FETCHED_TOTALS_MAX)
-        return 0;
-    list = reallocarray(list, totals->shared.total_count + 1, sizeof *list);
-    if (!list)
-        return 0;
-    totals->shared.totals = list;
-    if (total_init(&total, identity, rule) < 0) {
-        total_clear(&total);
-        return 0;
-    }
-    list[totals->shared.total_count] = total;
-    return totals->shared.total_count++;
-}
-
-/* NULL of an anonymous caller. `identity` is filled. */
-static const struct hc_identity *total_identity(const struct caller_total *total,
-                                                struct hc_identity *identity)
-{
-    *identity = (struct hc_identity){
-        .kind = total->kind ? total->kind : "",
-        .name = total->name ? total->name : "",
-        .groups = (const char *const *)total->groups.items,
-        .group_count = total->groups.count,
-    };
-    return identity_is_anonymous(identity) ? NULL : identity;
-}
-
-/* ---- entries, with the lock held ---------------------------------------------------
- */
-
-static struct hc_keyed_hash entry_key(const struct hc_blob_id *blob)
-{
-    char text[KEY_SIZE];
-
-    (void)hc_format(text, sizeof text, "%s/%s", blob->folder, blob->etag);
-    return hc_keyed_hash_of(text);
-}
-
-static uint32_t *entry_bucket(const struct hc_fetched_totals *totals,
-                              const struct hc_keyed_hash *key)
-{
-    uint64_t hash;
-
-    memcpy(&hash, key->bytes, sizeof hash);
-    return &totals->shared.buckets[hash % totals->shared.entry_capacity];
-}
-
-/* 0: there is none. */
-static uint32_t entry_find(const struct hc_fetched_totals *totals,
-                           const struct hc_keyed_hash *key)
-{
-    uint32_t i = totals->shared.entry_capacity > 0 ? *entry_bucket(totals, key) : 0;
-
-    while (i != 0 && !hc_keyed_hash_equals(&totals->shared.entries[i].key, key))
-        i = totals->shared.entries[i].next;
-    return i;
-}
-
-static void entry_link(struct hc_fetched_totals *totals, uint32_t i)
-{
-    struct fetched_entry *entry = &totals->shared.entries[i];
-    uint32_t *bucket = entry_bucket(totals, &entry->key);
-
-    entry->next = *bucket;
-    *bucket = i;
-}
-
-/* Makes room for twice as many. Free entries are none: that is why it is called. */
-static int entries_grow(struct hc_fetched_totals *totals)
-{
-    uint32_t capacity = totals->shared.entry_capacity;
-    uint32_t wanted = capacity > 0 ? 2 * capacity : ENTRIES_MIN;
-    struct fetched_entry *entries;
-    uint32_t *buckets;
-
-    if (wanted < capacity)
-        return -1;
-    entries = reallocarray(totals->shared.entries, wanted, sizeof *entries);
-    if (!entries)
-        return -1;
-    totals->shared.entries = entries;
-    buckets = calloc(wanted, sizeof *buckets);
-    if (!buckets)
-        return -1;
-    free(totals->shared.buckets);
-    totals->shared.buckets = buckets;
-    totals->shared.entry_capacity = wanted;
-    if (capacity == 0)
-        totals->shared.entry_count = 1;
-    for (uint32_t i = 1; i < totals->shared.entry_count; i++)
-        entry_link(totals, i);
-    return 0;
-}
-
-/* 0 when memory is short. */
-static uint32_t entry_add(struct hc_fetched_totals *totals,
-                          const struct hc_keyed_hash *key)
-{
-    uint32_t i = totals->shared.free_entry;
-
-    if (i != 0)
-        totals->shared.free_entry = totals->shared.entries[i].next;
-    else if (totals->shared.entry_count < totals->shared.entry_capacity ||
-             entries_grow(totals) == 0)
-        i = totals->shared.entry_count++;
-    if (i == 0)
-        return 0;
-    totals->shared.entries[i] = (struct fetched_entry){.key = *key};
-    entry_link(totals, i);
-    return i;
-}
-
-static void entry_remove(struct hc_fetched_totals *totals, uint32_t i)
-{
-    struct fetched_entry *entry = &totals->shared.entries[i];
-    uint32_t *link = entry_bucket(totals, &entry->key);
-
-    while (*link != i)
-        link = &totals->shared.entries[*link].next;
-    *link = entry->next;
-    entry->next = totals->shared.free_entry;
-    totals->shared.free_entry = i;
-}
-
-/* Counts it for its total, or no more. */
-static void entry_count(struct hc_fetched_totals *totals,
-                        const struct fetched_entry *entry, bool counts)
-{
-    struct caller_total *total = &totals->shared.totals[entry->total];
-    uint64_t *bytes = entry->inode != 0 ? &total->bytes : &total->reserved_bytes;
-
-    *bytes += counts ? entry->bytes : -entry->bytes;
-    if (entry->inode != 0)
-        total->blobs += counts ? 1 : (uint64_t)-1;
-}
-
-/* What a record says of its blob. */
-struct entry_record {
-    uint32_t total;
-    uint64_t bytes;
-    uint64_t inode;
-};
-
-static struct fetched_entry *entry_record(struct hc_fetched_totals *totals,
-                                          const struct hc_keyed_hash *key,
-                                          const struct entry_record *record)
-{
-    uint32_t i = entry_find(totals, key);
-    struct fetched_entry *entry;
-
-    if (i != 0)
-        entry_count(totals, &totals->shared.entries[i], false);
-    else
-        i = entry_add(totals, key);
-    if (i == 0)
-        return NULL;
-    entry = &totals->shared.entries[i];
-    entry->total = record->total;
-    entry->bytes = record->bytes;
-    entry->inode = record->inode;
-    entry_count(totals, entry, true);
-    return entry;
-}
-
-/* Its record, if it has one, is gone. */
-static void entry_forget_record(struct hc_fetched_totals *totals, uint32_t i)
-{
-    struct fetched_entry *entry = &totals->shared.entries[i];
-
-    entry_count(totals, entry, false);
-    entry->inode = 0;
-    if (entry->reservations > 0)
-        entry_count(totals, entry, true);
-    else
-        entry_remove(totals, i);
-}
 
 /* ---- folders -------------------------------------------------------------------------
  */
@@ -415,10 +137,10 @@ static bool entry_see(struct hc_fetched_totals *totals, const struct hc_keyed_ha
     uint32_t i;
     HC_LOCKED(&totals->shared.lock);
 
-    i = entry_find(totals, key);
-    if (i == 0 || totals->shared.entries[i].inode != inode)
+    i = hc_fetched_table_find(&totals->shared.table, key);
+    if (i == 0 || totals->shared.table.entries[i].inode != inode)
         return false;
-    totals->shared.entries[i].reading = reading;
+    totals->shared.table.entries[i].reading = reading;
     return true;
 }
 
@@ -430,8 +152,8 @@ static void folder_read_record(const struct hc_cache *cache,
 {
     struct hc_fetched_totals *totals = hc_cache_fetched_totals(cache);
     HC_AUTO_VALUE(hc_fetched) fetched = {0};
-    struct fetched_entry *entry;
-    struct entry_record record;
+    struct hc_fetched_entry *entry;
+    struct hc_fetched_record record;
     struct hc_error unused;
 
     if (hc_fetched_read(cache, blob, &fetched, &unused) < 0 || fetched.inode == 0)
@@ -439,10 +161,13 @@ static void folder_read_record(const struct hc_cache *cache,
 
     HC_LOCKED(&totals->shared.lock);
 
-    record.total = fetched.rule ? total_find(totals, &fetched.identity, fetched.rule) : 0;
+    record.total = fetched.rule
+                       ? hc_fetched_table_find_total(&totals->shared.table,
+                                                     &fetched.identity, fetched.rule)
+                       : 0;
     record.bytes = fetched.bytes;
     record.inode = fetched.inode;
-    entry = entry_record(totals, key, &record);
+    entry = hc_fetched_table_record(&totals->shared.table, key, &record);
     if (entry) {
         entry->folder = folder;
         entry->reading = reading;
@@ -464,7 +189,7 @@ static int folder_read(const struct hc_cache *cache, const char *name,
     walk = hc_fetched_walk_etags(cache, name);
     while (hc_directory_walk_next(&walk)) {
         const struct hc_blob_id blob = {name, walk.name};
-        const struct hc_keyed_hash key = entry_key(&blob);
+        const struct hc_keyed_hash key = hc_fetched_key(&blob);
 
         if (!entry_see(totals, &key, walk.inode, reading))
             folder_read_record(cache, &blob, &key, number, reading);
@@ -497,11 +222,11 @@ static void totals_forget_unseen(struct hc_fetched_totals *totals)
         totals->shared.folders[kept++] = *folder;
     }
     totals->shared.folder_count = kept;
-    for (uint32_t i = 1; i < totals->shared.entry_count; i++) {
-        const struct fetched_entry *entry = &totals->shared.entries[i];
+    for (uint32_t i = 1; i < totals->shared.table.entry_count; i++) {
+        const struct hc_fetched_entry *entry = &totals->shared.table.entries[i];
 
         if (entry->inode != 0 && entry->reading != readings[entry->folder])
-            entry_forget_record(totals, i);
+            hc_fetched_table_forget(&totals->shared.table, i);
     }
 }
 
@@ -579,11 +304,11 @@ void hc_fetched_totals_list(const struct hc_cache *cache, hc_fetched_total_fn fn
     struct hc_fetched_totals *totals = hc_cache_fetched_totals(cache);
     HC_LOCKED(&totals->shared.lock);
 
-    for (uint32_t i = 0; i < totals->shared.total_count; i++) {
-        const struct caller_total *total = &totals->shared.totals[i];
+    for (uint32_t i = 0; i < totals->shared.table.total_count; i++) {
+        const struct hc_caller_total *total = &totals->shared.table.totals[i];
         struct hc_identity identity;
         const struct hc_fetched_total listed = {
-            .identity = total_identity(total, &identity),
+            .identity = hc_fetched_table_identity(total, &identity),
             .rule = total->rule ? total->rule : "",
             .bytes = total->bytes,
             .blobs = total->blobs,
@@ -603,12 +328,12 @@ static uint64_t totals_used(const struct hc_fetched_totals *totals,
 {
     uint64_t used = 0;
 
-    for (uint32_t i = 1; i < totals->shared.total_count; i++) {
-        const struct caller_total *total = &totals->shared.totals[i];
+    for (uint32_t i = 1; i < totals->shared.table.total_count; i++) {
+        const struct hc_caller_total *total = &totals->shared.table.totals[i];
         struct hc_identity identity;
 
         if ((total->bytes > 0 || total->reserved_bytes > 0) &&
-            request->counts(request->ctx, total_identity(total, &identity)))
+            request->counts(request->ctx, hc_fetched_table_identity(total, &identity)))
             used = hc_size_add(used, hc_size_add(total->bytes, total->reserved_bytes));
     }
     return used;
@@ -619,21 +344,21 @@ static uint32_t entry_reserve(struct hc_fetched_totals *totals,
                               const struct hc_blob_id *blob, uint64_t bytes,
                               uint32_t total, uint64_t *needed)
 {
-    const struct hc_keyed_hash key = entry_key(blob);
-    uint32_t i = entry_find(totals, &key);
-    struct fetched_entry *entry;
+    const struct hc_keyed_hash key = hc_fetched_key(blob);
+    uint32_t i = hc_fetched_table_find(&totals->shared.table, &key);
+    struct hc_fetched_entry *entry;
 
     if (i == 0) {
-        i = entry_add(totals, &key);
+        i = hc_fetched_table_add(&totals->shared.table, &key);
         if (i == 0)
             return 0;
-        entry = &totals->shared.entries[i];
+        entry = &totals->shared.table.entries[i];
         entry->bytes = bytes;
         entry->total = total;
-        entry_count(totals, entry, true);
+        hc_fetched_table_count(&totals->shared.table, entry, true);
         *needed = hc_size_add(*needed, bytes);
     }
-    totals->shared.entries[i].reservations++;
+    totals->shared.table.entries[i].reservations++;
     return i;
 }
 
@@ -643,12 +368,12 @@ static void reservation_release(struct hc_fetched_reservation *reservation)
 
     for (size_t n = 0; n < reservation->count; n++) {
         uint32_t i = reservation->entries[n];
-        struct fetched_entry *entry = &totals->shared.entries[i];
+        struct hc_fetched_entry *entry = &totals->shared.table.entries[i];
 
         if (--entry->reservations > 0 || entry->inode != 0)
             continue;
-        entry_count(totals, entry, false);
-        entry_remove(totals, i);
+        hc_fetched_table_count(&totals->shared.table, entry, false);
+        hc_fetched_table_remove(&totals->shared.table, i);
         totals->shared.is_dated = true; /* another process may have fetched it */
     }
 }
@@ -658,7 +383,8 @@ static int reservation_fill(struct hc_fetched_reservation *reservation,
                             struct hc_error *err)
 {
     struct hc_fetched_totals *totals = reservation->totals;
-    uint32_t total = total_find(totals, request->identity, "");
+    uint32_t total =
+        hc_fetched_table_find_total(&totals->shared.table, request->identity, "");
 
     while (reservation->count < request->count) {
         const struct hc_fetched_want *want = &request->wants[reservation->count];
@@ -720,18 +446,18 @@ void hc_fetched_totals_add(struct hc_fetched_totals *totals,
                            const struct hc_blob_request *request, uint64_t bytes,
                            uint64_t inode)
 {
-    const struct hc_keyed_hash key = entry_key(&request->blob);
+    const struct hc_keyed_hash key = hc_fetched_key(&request->blob);
     struct fetched_folder *folder;
-    struct fetched_entry *entry;
-    struct entry_record record = {.bytes = bytes, .inode = inode};
+    struct hc_fetched_entry *entry;
+    struct hc_fetched_record record = {.bytes = bytes, .inode = inode};
     HC_LOCKED(&totals->shared.lock);
 
     if (!totals->shared.is_used)
         return;
-    record.total =
-        total_find(totals, request->identity, request->rule ? request->rule : "");
+    record.total = hc_fetched_table_find_total(&totals->shared.table, request->identity,
+                                               request->rule ? request->rule : "");
     folder = folder_find(totals, request->blob.folder);
-    entry = folder ? entry_record(totals, &key, &record) : NULL;
+    entry = folder ? hc_fetched_table_record(&totals->shared.table, &key, &record) : NULL;
     if (!entry)
         return;
     folder->refresh = totals->shared.refresh;
@@ -742,13 +468,13 @@ void hc_fetched_totals_add(struct hc_fetched_totals *totals,
 void hc_fetched_totals_remove(struct hc_fetched_totals *totals,
                               const struct hc_blob_id *blob)
 {
-    const struct hc_keyed_hash key = entry_key(blob);
+    const struct hc_keyed_hash key = hc_fetched_key(blob);
     uint32_t i;
     HC_LOCKED(&totals->shared.lock);
 
-    i = entry_find(totals, &key);
-    if (i != 0 && totals->shared.entries[i].inode != 0)
-        entry_forget_record(totals, i);
+    i = hc_fetched_table_find(&totals->shared.table, &key);
+    if (i != 0 && totals->shared.table.entries[i].inode != 0)
+        hc_fetched_table_forget(&totals->shared.table, i);
 }
 
 struct hc_fetched_totals *hc_fetched_totals_new(struct hc_error *err)
@@ -761,23 +487,15 @@ struct hc_fetched_totals *hc_fetched_totals_new(struct hc_error *err)
     }
     (void)pthread_mutex_init(&totals->shared.lock, NULL);
     hc_condition_init(&totals->shared.changed);
-    totals->shared.totals = calloc(1, sizeof *totals->shared.totals);
-    totals->shared.total_count = totals->shared.totals ? 1 : 0;
-    if (totals->shared.totals)
-        return hc_take(&totals);
-    (void)hc_fail_memory(err);
-    return NULL;
+    return hc_fetched_table_init(&totals->shared.table, err) == 0 ? hc_take(&totals)
+                                                                  : NULL;
 }
 
 void hc_fetched_totals_free(struct hc_fetched_totals *totals)
 {
     if (!totals)
         return;
-    for (uint32_t i = 0; i < totals->shared.total_count; i++)
-        total_clear(&totals->shared.totals[i]);
-    free(totals->shared.totals);
-    free(totals->shared.entries);
-    free(totals->shared.buckets);
+    hc_fetched_table_clear(&totals->shared.table);
     free(totals->shared.folders);
     (void)pthread_cond_destroy(&totals->shared.changed);
     (void)pthread_mutex_destroy(&totals->shared.lock);
