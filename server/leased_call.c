@@ -134,6 +134,7 @@ static struct hc_answer *answer_add_lease(const struct hc_answer *answer, unsign
         return NULL;
     memcpy(room, answer->bytes, answer->size);
     memcpy(room + answer->size, head, at);
+    /* NOLINTNEXTLINE(bugprone-not-null-terminated-result): protobuf has lengths */
     memcpy(room + answer->size + at, id, length);
     leased->facts = answer->facts;
     return leased;
@@ -286,10 +287,11 @@ static struct leased_call *leased_new(struct hc_leased_calls *calls,
     size_t token_size = strlen(key->token) + 1;
     int64_t deadline_ms = hc_rpc_call_request(call)->deadline_ms;
     struct leased_call *leased = calloc(1, sizeof *leased + key->size + token_size);
-    uint8_t *bytes = (uint8_t *)(leased + 1);
+    uint8_t *bytes;
 
     if (!leased)
         return NULL;
+    bytes = (uint8_t *)(leased + 1);
     leased->key = *key;
     leased->key.request = memcpy(bytes, key->request, key->size);
     leased->key.token = memcpy(bytes + key->size, key->token, token_size);

@@ -19,7 +19,8 @@
 #include <string.h>
 #include <time.h>
 
-enum { KEY_MINE = 768, KEY_FOR, RENEWAL_DEFAULT_MS = 3600 * 1000, CELL_SIZE = 320 };
+enum { KEY_MINE = 768, KEY_FOR };
+enum { RENEWAL_DEFAULT_MS = 3600 * 1000, CELL_SIZE = 320 };
 
 struct lease_options {
     struct hc_cache_command base;

@@ -241,7 +241,7 @@ int hc_lease_release(const struct hc_cache *cache, const char *id, struct hc_err
     struct hc_lease lease;
     int found = lease_open(cache, id, &lease, &dir, err);
 
-    if (found != 1)
+    if (found != 1 || dir < 0)
         return found;
     if (unlinkat(dir, hc_lease_id_name(id), 0) == 0)
         return 1;

@@ -18,16 +18,18 @@
 
 enum { BARRED_PAUSE_MS = 20, BARRED_PAUSES = 250 };
 
-/* What a request was answered, and by whom it is leased. */
+/* The look: 1, 0, -1 as hc_files_look_again(). */
+typedef int (*lease_look)(struct hc_resolver *resolver, const void *request,
+                          const char *commit, struct hc_error *err);
+
+/* What a request was answered, which caller leases it, and how it is looked at. */
 struct answered {
     struct hc_repo repo;
     char commit[HC_COMMIT_SIZE];
     const struct hc_identity *identity; /* borrowed; NULL: anonymous */
+    lease_look look;
+    const void *request; /* of the look */
 };
-
-/* The look: 1, 0, -1 as hc_files_look_again(). */
-typedef int (*lease_look)(struct hc_resolver *resolver, const void *request,
-                          const char *commit, struct hc_error *err);
 
 /* ---- terms ------------------------------------------------------------------------- */
 
@@ -139,15 +141,15 @@ static void lease_give_back(struct hc_resolver *resolver, const struct hc_lease 
 }
 
 static int answer_lease(struct hc_resolver *resolver, const struct answered *answered,
-                        const struct hc_lease_terms *terms, lease_look look,
-                        const void *request, struct hc_lease *lease, struct hc_error *err)
+                        const struct hc_lease_terms *terms, struct hc_lease *lease,
+                        struct hc_error *err)
 {
     struct hc_error failure = {0};
     int found;
 
     if (lease_take(resolver, answered, terms, lease, err) < 0)
         return -1;
-    found = look(resolver, request, answered->commit, &failure);
+    found = answered->look(resolver, answered->request, answered->commit, &failure);
     if (found == 1) {
         (void)atomic_fetch_add(&resolver->leases.taken, 1);
         (void)atomic_fetch_add(&resolver->leases.held, 1);
@@ -179,13 +181,15 @@ int hc_resolver_lease_files(struct hc_resolver *resolver,
                             const struct hc_lease_terms *terms, struct hc_lease *lease,
                             struct hc_error *err)
 {
-    struct answered answered = {.identity = request->options.identity};
     struct hc_files_request look = *request;
+    struct answered answered = {.identity = request->options.identity,
+                                .look = files_look,
+                                .request = &look};
 
     look.options = look_options(&request->options);
     if (answered_parse(&answered, terms->cache_path, err) < 0)
         return -1;
-    return answer_lease(resolver, &answered, terms, files_look, &look, lease, err);
+    return answer_lease(resolver, &answered, terms, lease, err);
 }
 
 int hc_resolver_lease_file(struct hc_resolver *resolver,
@@ -213,15 +217,17 @@ int hc_resolver_lease_snapshot(struct hc_resolver *resolver,
                                const struct hc_lease_terms *terms, struct hc_lease *lease,
                                struct hc_error *err)
 {
-    struct answered answered = {.identity = request->options.identity};
     struct hc_snapshot_request look = *request;
+    struct answered answered = {.identity = request->options.identity,
+                                .look = snapshot_look,
+                                .request = &look};
 
     look.options = look_options(&request->options);
     look.list_files = false;
     look.progress = NULL;
     if (answered_parse(&answered, terms->cache_path, err) < 0)
         return -1;
-    return answer_lease(resolver, &answered, terms, snapshot_look, &look, lease, err);
+    return answer_lease(resolver, &answered, terms, lease, err);
 }
 
 /* ---- one lease by its id ----------------------------------------------------------- */

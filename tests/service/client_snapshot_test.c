@@ -93,6 +93,13 @@ static struct hc_client_open_snapshot *open_snapshot(struct fixture *f, int64_t 
     return snapshot;
 }
 
+static bool stat_in(DIR *dir, const char *name, struct stat *status)
+{
+    int fd = dirfd(dir);
+
+    return fd >= 0 && fstatat(fd, name, status, 0) == 0;
+}
+
 /* The end of the only lease, as its file has it; 0: there is none. */
 static int64_t lease_end_ms(const struct fixture *f)
 {
@@ -107,8 +114,7 @@ static int64_t lease_end_ms(const struct fixture *f)
     full = temp_dir_path(f->world->dir, path);
     dir = opendir(full);
     while (dir && (entry = readdir(dir))) {
-        if (entry->d_name[0] != '.' &&
-            fstatat(dirfd(dir), entry->d_name, &status, 0) == 0)
+        if (entry->d_name[0] != '.' && stat_in(dir, entry->d_name, &status))
             return (int64_t)status.st_mtim.tv_sec * 1000 +
                    status.st_mtim.tv_nsec / 1000000;
     }
@@ -202,7 +208,7 @@ static void its_lease_is_renewed(void **state)
 static void a_restart_of_the_server_is_not_noticed(void **state)
 {
     struct fixture *f = *state;
-    HC_AUTO(hc_client_open_snapshot) *snapshot = open_snapshot(f, 2 * SHORT_MS);
+    HC_AUTO(hc_client_open_snapshot) *snapshot = open_snapshot(f, 2 * (int64_t)SHORT_MS);
     int64_t end_ms = lease_end_ms(f);
 
     kill_server(f);

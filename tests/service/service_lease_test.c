@@ -103,7 +103,7 @@ static unsigned renew(struct world *world, const char *id, const char *authoriza
 
     hubcache__v1__renew_lease_request__init(&request);
     assert_true(hc_format(copy, sizeof copy, "%s", id) >= 0);
-    lease.seconds = 2 * HOUR;
+    lease.seconds = 2 * (int64_t)HOUR;
     request.lease_id = copy;
     request.lease = &lease;
     call = ask(world, CACHE_METHOD("RenewLease"), &request.base, authorization);

@@ -393,7 +393,7 @@ static void a_lease_of_a_clock_that_was_set_back_ends_after_its_duration(void **
     assert_int_equal(sweep(f, then_ms), 0);
     assert_int_equal(hc_lease_is_held(f->cache, &f->repo, COMMIT, then_ms, &f->err), 1);
     assert_int_equal(sweep(f, then_ms + HOUR_MS / 2), 0);
-    assert_int_equal(sweep(f, then_ms + 2 * HOUR_MS), 1);
+    assert_int_equal(sweep(f, then_ms + 2 * (int64_t)HOUR_MS), 1);
 }
 
 /* ---- against a removal ------------------------------------------------------------- */
