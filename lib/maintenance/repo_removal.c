@@ -357,32 +357,56 @@ static void folder_take_entries(const struct repo_removal *removal, const char *
     }
 }
 
-/* Lock files of blobs that no client has locked. */
-static void folder_remove_locks(const struct repo_removal *removal)
+/* The etag of a lock file's blob. */
+static bool lock_parse_name(const char *name, char etag[HC_ETAG_MAX + 1])
 {
-    int root = hc_cache_fd(removal->cache);
-    char path[PATH_MAX], etag[HC_ETAG_MAX + 1];
+    return hc_text_ends(name, ".lock") &&
+           hc_format(etag, HC_ETAG_MAX + 1, "%.*s", (int)(strlen(name) - 5), name) > 0;
+}
 
-    (void)hc_format(path, sizeof path, ".locks/%s", removal->repo->folder);
+static struct hc_directory_walk folder_walk_locks(const struct repo_removal *removal)
+{
+    const char *const names[] = {".locks", removal->repo->folder, NULL};
+    HC_AUTO_CLOSE int locks =
+        hc_directory_open_nested(hc_cache_fd(removal->cache), names);
 
-    HC_AUTO_VALUE(hc_directory_walk) walk = hc_directory_walk(root, path, 0);
+    return hc_directory_walk(locks, ".", 0);
+}
+
+static bool folder_has_held_lock(const struct repo_removal *removal)
+{
+    HC_AUTO_VALUE(hc_directory_walk) walk = folder_walk_locks(removal);
+    char etag[HC_ETAG_MAX + 1];
+    const struct hc_blob_id blob = {removal->repo->folder, etag};
 
     while (hc_directory_walk_next(&walk)) {
-        const struct hc_blob_id blob = {removal->repo->folder, etag};
-        struct hc_error unused;
-        HC_AUTO(hc_blob_lock) *lock = NULL;
+        if (lock_parse_name(walk.name, etag) &&
+            hc_blob_lock_is_held(removal->cache, &blob))
+            return true;
+    }
+    return false;
+}
 
-        if (!hc_text_ends(walk.name, ".lock") ||
-            hc_format(etag, sizeof etag, "%.*s", (int)(strlen(walk.name) - 5),
-                      walk.name) < 0)
+/* Lock files of blobs that no client has locked. Their directory stays: the reference
+ * client makes it, and then expects it to be there. */
+static void folder_remove_locks(const struct repo_removal *removal)
+{
+    HC_AUTO_VALUE(hc_directory_walk) walk = folder_walk_locks(removal);
+    char etag[HC_ETAG_MAX + 1], path[PATH_MAX];
+    const struct hc_blob_id blob = {removal->repo->folder, etag};
+
+    while (hc_directory_walk_next(&walk)) {
+        HC_AUTO(hc_blob_lock) *lock = NULL;
+        struct hc_error unused;
+
+        if (!lock_parse_name(walk.name, etag))
             continue;
         lock = hc_blob_lock_new(removal->cache, &blob, &unused);
         if (lock && hc_blob_lock_try(lock, &unused) == 1)
             hc_blob_lock_replace(lock);
     }
-    (void)unlinkat(root, path, AT_REMOVEDIR);
     (void)hc_format(path, sizeof path, ".hubcache/proofs/%s", removal->repo->folder);
-    (void)unlinkat(root, path, AT_REMOVEDIR);
+    (void)unlinkat(hc_cache_fd(removal->cache), path, AT_REMOVEDIR);
 }
 
 /*
@@ -411,7 +435,7 @@ static bool folder_is_unused(const struct repo_removal *removal)
 
     return hc_fetching_read(&fetching, removal->cache, removal->repo,
                             removal->scope->now_ms, &unused) == 0 &&
-           !hc_fetching_is_any(&fetching);
+           !hc_fetching_is_any(&fetching) && !folder_has_held_lock(removal);
 }
 
 static int folder_list_blobs(const struct repo_removal *removal, struct hc_strings *etags,

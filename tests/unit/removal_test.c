@@ -96,7 +96,7 @@ static void the_folder_goes_with_the_last_revision(void **state)
     freed += remove_revision(f, OTHER_COMMIT);
     assert_int_equal(freed, room);
     assert_false(temp_dir_has(f->dir, "models--org--name"));
-    assert_false(temp_dir_has(f->dir, ".locks/models--org--name"));
+    assert_int_equal(temp_dir_count(f->dir, ".locks/models--org--name"), 0);
     assert_no_trash(f);
 }
 
