@@ -76,17 +76,17 @@ static int folder_compare(const void *name, const void *folder)
 static struct fetched_folder *folder_find(struct hc_fetched_totals *totals,
                                           const char *name)
 {
-    struct fetched_folder *folders = totals->shared.folders;
+    struct fetched_folder *folders = totals->shared.folders, *grown;
     size_t count = totals->shared.folder_count, at = 0;
     struct fetched_folder *folder =
         count > 0 ? bsearch(name, folders, count, sizeof *folders, folder_compare) : NULL;
 
     if (folder)
         return folder;
-    folders = reallocarray(folders, count + 1, sizeof *folders);
-    if (!folders)
+    grown = reallocarray(folders, count + 1, sizeof *folders);
+    if (!grown)
         return NULL;
-    totals->shared.folders = folders;
+    totals->shared.folders = folders = grown;
     while (at < count && strcmp(folders[at].name, name) < 0)
         at++;
     memmove(&folders[at + 1], &folders[at], (count - at) * sizeof *folders);

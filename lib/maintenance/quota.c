@@ -60,7 +60,7 @@ static int quota_fail(const struct hc_quota *quota,
 }
 
 int hc_quota_reserve(const struct hc_cache *cache, const struct hc_rules *rules,
-                     struct hc_fetched_request *request,
+                     const struct hc_fetched_request *request,
                      struct hc_cancellation *cancellation,
                      struct hc_fetched_reservation **reservation, struct hc_error *err)
 {
@@ -68,19 +68,20 @@ int hc_quota_reserve(const struct hc_cache *cache, const struct hc_rules *rules,
     const struct hc_quota *quota =
         rules ? hc_rules_find_quota(rules, request->identity) : NULL;
     const struct quota_callers callers = {rules, quota};
+    struct hc_fetched_request judged = *request;
     struct hc_fetched_balance balance;
     int reserved = 0;
 
     *reservation = NULL;
     if (!quota)
         return 0;
-    request->limit = quota->bytes;
-    request->counts = quota_counts;
-    request->ctx = &callers;
+    judged.limit = quota->bytes;
+    judged.counts = quota_counts;
+    judged.ctx = &callers;
     for (size_t i = 0; i < sizeof ages_ms / sizeof *ages_ms && reserved == 0; i++) {
         if (hc_fetched_totals_refresh(cache, ages_ms[i], cancellation, err) < 0)
             return -1;
-        reserved = hc_fetched_reserve(cache, request, &balance, reservation, err);
+        reserved = hc_fetched_reserve(cache, &judged, &balance, reservation, err);
     }
     if (reserved == 0)
         return quota_fail(quota, &balance, err);

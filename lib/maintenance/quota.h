@@ -26,13 +26,13 @@ enum {
 };
 
 /*
- * Fills in the members from `limit` on of `request`, and reserves what it wants: 0, and
- * the reservation, which is NULL when the caller has no quota. -1: NO_SPACE, with the
+ * Reserves what `request` wants, whose members from `limit` on are not used: 0, and the
+ * reservation, which is NULL when the caller has no quota. -1: NO_SPACE, with the
  * rule HC_QUOTA_RULE, the bytes that are needed and those that are left; or the volume
  * cannot be read; or as the cancellation says, which may be NULL.
  */
 int hc_quota_reserve(const struct hc_cache *cache, const struct hc_rules *rules,
-                     struct hc_fetched_request *request,
+                     const struct hc_fetched_request *request,
                      struct hc_cancellation *cancellation,
                      struct hc_fetched_reservation **reservation, struct hc_error *err);
 

@@ -21,7 +21,7 @@
 
 enum { HOUR_S = 3600 };
 
-static const char *const groups[] = {"research", "Forschung für \"alle\""};
+static const char *const groups[] = {"research", "größe \"1\""};
 static const struct hc_identity alice = {"jwt", "alice", groups, 2};
 
 static struct hc_blob_request hello_request(struct fixture *f,
