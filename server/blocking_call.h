@@ -50,26 +50,26 @@ void hc_blocking_call_start(struct hc_workers *workers, struct hc_rpc_call *call
  */
 
 /* The answer of a unary method, packed at once. */
-int hc_blocking_call_reply(struct hc_blocking_call *call, const ProtobufCMessage *message,
-                           struct hc_error *err);
+int hc_blocking_call_reply(struct hc_blocking_call *blocking,
+                           const ProtobufCMessage *message, struct hc_error *err);
 
 /*
  * Sends a message of a streaming method, after the one before it has gone out. -1: the
  * cancellation is set, or the client has not taken that one for HC_BLOCKING_SEND_MS.
  */
-int hc_blocking_call_send(struct hc_blocking_call *call, const ProtobufCMessage *message,
-                          struct hc_error *err);
+int hc_blocking_call_send(struct hc_blocking_call *blocking,
+                          const ProtobufCMessage *message, struct hc_error *err);
 
 /* The same for progress: left out while the message before it is on its way. */
-void hc_blocking_call_offer(struct hc_blocking_call *call,
+void hc_blocking_call_offer(struct hc_blocking_call *blocking,
                             const ProtobufCMessage *message);
 
 /* Of the call; also, for what it is about, hc_request_set_target() of the request. */
-struct hc_cancellation *hc_blocking_call_cancellation(struct hc_blocking_call *call);
-struct hc_request *hc_blocking_call_request(struct hc_blocking_call *call);
-struct hc_arena *hc_blocking_call_arena(struct hc_blocking_call *call);
+struct hc_cancellation *hc_blocking_call_cancellation(struct hc_blocking_call *blocking);
+struct hc_request *hc_blocking_call_request(struct hc_blocking_call *blocking);
+struct hc_arena *hc_blocking_call_arena(struct hc_blocking_call *blocking);
 
 /* The caller's token, number and identity, borrowed until the function returns. */
-struct hc_fetch_options hc_blocking_call_options(struct hc_blocking_call *call);
+struct hc_fetch_options hc_blocking_call_options(struct hc_blocking_call *blocking);
 
 #endif

@@ -7,13 +7,13 @@
 
 #include "blocking_call.h"
 
-int hc_cache_list_repos(void *service, struct hc_blocking_call *call,
+int hc_cache_list_repos(void *ctx, struct hc_blocking_call *call,
                         const ProtobufCMessage *message, struct hc_error *err);
-int hc_cache_list_revisions(void *service, struct hc_blocking_call *call,
+int hc_cache_list_revisions(void *ctx, struct hc_blocking_call *call,
                             const ProtobufCMessage *message, struct hc_error *err);
-int hc_cache_list_files(void *service, struct hc_blocking_call *call,
+int hc_cache_list_files(void *ctx, struct hc_blocking_call *call,
                         const ProtobufCMessage *message, struct hc_error *err);
-int hc_cache_get_usage(void *service, struct hc_blocking_call *call,
+int hc_cache_get_usage(void *ctx, struct hc_blocking_call *call,
                        const ProtobufCMessage *message, struct hc_error *err);
 
 #endif

@@ -19,15 +19,9 @@
 #include <string.h>
 #include <time.h>
 
-enum {
-    FILTERS_MAX = 32,
-    KEY_SORT = 256,
-    KEY_LIMIT,
-    KEY_REVISIONS,
-    KEY_FILES,
-    KEY_WARN,
-    KEY_BY
-};
+enum { FILTERS_MAX = 32 };
+
+enum { KEY_SORT = 256, KEY_LIMIT, KEY_REVISIONS, KEY_FILES, KEY_WARN, KEY_BY };
 
 struct ls_options {
     struct hc_cache_command base;

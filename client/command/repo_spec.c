@@ -40,8 +40,12 @@ static void slashes_decode(char *text)
     for (; *text; text++) {
         bool is_slash = strncasecmp(text, "%2f", 3) == 0;
 
-        *out++ = is_slash ? '/' : *text;
-        text += is_slash ? 2 : 0;
+        *out = *text;
+        if (is_slash) {
+            *out = '/';
+            text += 2;
+        }
+        out++;
     }
     *out = '\0';
 }

@@ -6,6 +6,7 @@
  */
 #include "table.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -35,6 +36,7 @@ static struct table_shape table_measure(const struct hc_table *table)
 
     for (; table->columns[shape.count]; shape.count++)
         shape.widths[shape.count] = strlen(column_title(table->columns[shape.count]));
+    assert(shape.count > 0);
     for (size_t i = 0; i < table->cells.count; i++) {
         size_t width = strlen(table->cells.items[i]);
 
@@ -68,6 +70,7 @@ void hc_table_print(const struct hc_table *table)
 {
     struct table_shape shape = table_measure(table);
 
+    assert(shape.count > 0);
     for (size_t i = 0; i < shape.count; i++)
         cell_print(&shape, i, column_title(table->columns[i]),
                    column_is_right(table->columns[i]));

@@ -18,6 +18,8 @@ struct unit {
 };
 
 #define KILO UINT64_C(1000)
+#define DAY UINT64_C(86400)
+#define DAY_S INT64_C(86400)
 
 static const struct unit byte_units[] = {
     {"", 1},
@@ -36,8 +38,8 @@ static const struct unit byte_units[] = {
 };
 
 static const struct unit age_units[] = {
-    {"", 1},          {"s", 1},           {"m", 60},          {"h", 3600}, {"d", 86400},
-    {"w", 7 * 86400}, {"mo", 30 * 86400}, {"y", 365 * 86400}, {NULL, 0},
+    {"", 1},        {"s", 1},         {"m", 60},        {"h", 3600}, {"d", DAY},
+    {"w", 7 * DAY}, {"mo", 30 * DAY}, {"y", 365 * DAY}, {NULL, 0},
 };
 
 /* A number with a unit, of either case and perhaps after a space. */
@@ -88,10 +90,10 @@ void hc_age_format(char text[HC_UNITS_TEXT_MAX], const Google__Protobuf__Timesta
         {"second", 1, 59},
         {"minute", 60, 59},
         {"hour", 3600, 23},
-        {"day", 86400, 6},
-        {"week", 7 * 86400, 6},
-        {"month", 30 * 86400, 11},
-        {"year", 365 * 86400, INT64_MAX},
+        {"day", DAY_S, 6},
+        {"week", 7 * DAY_S, 6},
+        {"month", 30 * DAY_S, 11},
+        {"year", 365 * DAY_S, INT64_MAX},
     };
     int64_t age = time ? now_s - time->seconds : 0;
     long long value = 0;

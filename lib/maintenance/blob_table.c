@@ -64,7 +64,7 @@ static size_t slot_find(const struct hc_blob_table *table, const char *etag)
 /* At most half of the slots are taken. */
 static int table_reserve_slot(struct hc_blob_table *table, struct hc_error *err)
 {
-    size_t count = table->slot_count ? 2 * table->slot_count : 2 * FIRST_ROOM;
+    size_t count = table->slot_count ? 2 * table->slot_count : (size_t)2 * FIRST_ROOM;
     uint32_t *slots;
 
     if (2 * (table->count + 1) <= table->slot_count)

@@ -70,10 +70,10 @@ static struct file_place file_find(const struct hc_directory_walk *walk, int blo
 
     target[length < 0 ? 0 : length] = '\0';
     etag = hc_pointer_parse(target, walk->path);
-    if (!etag)
-        return (struct file_place){walk->dir, walk->name};
-    (void)hc_format(file->etag, sizeof file->etag, "%s", etag);
-    return (struct file_place){blobs, file->etag};
+    if (etag)
+        (void)hc_format(file->etag, sizeof file->etag, "%s", etag);
+    return etag && blobs >= 0 ? (struct file_place){blobs, file->etag}
+                              : (struct file_place){walk->dir, walk->name};
 }
 
 /* 1; 0: it is gone, or a directory; -1. */
