@@ -1,16 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Calls of the service hubcache.v1.Cache with the messages of its proto file, for the
- * command:
- *
- *     HC_AUTO_MESSAGE *answer =
- *         hc_cache_call(client, &(struct hc_channel_request){
- *                                   .method = HC_CACHE_METHOD("Pin"),
- *                                   .message = &request.base,
- *                                   .response = &hubcache__v1__pin_response__descriptor,
- *                               },
- *                       err);
- *     const Hubcache__V1__PinResponse *pin = (const void *)answer;
+ * command. A request has the method, HC_CACHE_METHOD("Pin"), its message, and the
+ * descriptor of the response, &hubcache__v1__pin_response__descriptor; the answer is
+ * such a response, which HC_AUTO_MESSAGE releases.
  *
  * A streaming method has `each` in the request as well: it receives every message, and
  * the answer is the last one. Callable from any thread.

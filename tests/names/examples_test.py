@@ -22,6 +22,10 @@ GIVEN = {
                             f" int (*copy_outcome)({FLIGHT}, struct hc_error *)",
     "cache/walk.h": "struct hc_cache *cache",
     "claim/claim_record.h": "struct hc_cache *cache, void (*use)(const struct hc_claim_record *)",
+    "claim/lease.h": "struct hc_cache *cache, int64_t now_ms, void (*use)(const struct hc_lease *)",
+    "maintenance/removal.h": "const struct hc_cache *cache, struct hc_removal_options options,"
+                             " struct hc_removal_result result, struct hc_removal_request request,"
+                             " struct hc_error *err",
     "server/log.h": "const char *address",
 }
 
