@@ -145,7 +145,8 @@ def snapshot():
     first = median["hc_client_snapshot_file"]
     table(f"a file of an open snapshot (median of {ROUNDS} rounds)",
           ["", "µs", "answers a second", "times", "allocations"],
-          [[name, f"{value / 1000:.2f}", f"{1e9 / value:,.0f}", f"{value / first:.1f}", rounds[0][name][1]]
+          [[name, f"{value / 1000:.2f}", f"{1e9 / value:,.0f}", f"{value / first:.1f}",
+            rounds[0][name][1] if value == first else ""]
            for name, value in median.items()])
     table("system calls of hc_client_snapshot_file", ["", "each"],
           [[name, f"{count / 1000:.2f}"] for name, count in calls.items()
