@@ -36,11 +36,14 @@ _Static_assert(HC_RULES_MAX <= UINT16_MAX, "the number of a rule has 16 bits");
 int hc_decision_make(struct hc_decision *decision, struct hc_rules *rules,
                      const struct hc_policy_question *question, struct hc_error *err)
 {
+    struct hc_rule_search search;
+    size_t i;
+
     *decision = (struct hc_decision){.rules = rules};
     if (!rules)
         return 0;
-    for (size_t i = hc_rules_find(rules, question, 0); i < rules->count;
-         i = hc_rules_find(rules, question, i + 1)) {
+    hc_rule_search_begin(&search, question);
+    while ((i = hc_rule_search_next(&search, rules)) < rules->count) {
         if (!rules->items[i].files.filter) {
             decision->rule = &rules->items[i];
             return 0;

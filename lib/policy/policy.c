@@ -136,17 +136,19 @@ static bool rule_grants_admin(const struct hc_rules *rules,
                               const struct hc_repo *repo)
 {
     struct hc_policy_question question = {.identity = identity, .repo_id = ""};
+    struct hc_rule_search search;
+    size_t i;
 
     if (repo) {
         question.type = repo->type;
         question.repo_id = repo->id;
     }
-    for (size_t i = 0; repo && i < rules->count; i++) {
-        i = hc_rules_find(rules, &question, i);
-        if (i < rules->count && rules->items[i].action == HC_RULE_ADMIN)
+    hc_rule_search_begin(&search, &question);
+    while (repo && (i = hc_rule_search_next(&search, rules)) < rules->count) {
+        if (rules->items[i].action == HC_RULE_ADMIN)
             return true;
     }
-    for (size_t i = 0; !repo && i < rules->count; i++) {
+    for (i = 0; !repo && i < rules->count; i++) {
         const struct hc_rule *rule = &rules->items[i];
 
         if (rule->action == HC_RULE_ADMIN && !rule->repos.filter && rule->types == 0 &&
@@ -180,14 +182,13 @@ bool hc_policy_may_see(struct hc_policy *policy, const struct hc_identity *ident
     const struct hc_policy_question question = {.identity = identity,
                                                 .type = repo->type,
                                                 .repo_id = repo->id};
+    struct hc_rule_search search;
+    size_t i;
 
-    for (size_t i = 0; rules && i < rules->count; i++) {
-        const struct hc_rule *rule;
+    hc_rule_search_begin(&search, &question);
+    while (rules && (i = hc_rule_search_next(&search, rules)) < rules->count) {
+        const struct hc_rule *rule = &rules->items[i];
 
-        i = hc_rules_find(rules, &question, i);
-        if (i == rules->count)
-            break;
-        rule = &rules->items[i];
         if (rule->action != HC_RULE_DENY)
             return true;
         if (!rule->files.filter && !rule->revisions.filter)

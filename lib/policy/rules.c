@@ -2,8 +2,8 @@
 /*
  * A request is compared with each rule in turn. Most rules are refused by a probe: eight
  * bytes that the repo's id, or the caller's name, has to have at one place. The probes
- * are one small array, so that a thousand rules cost a microsecond or two, and there is
- * nothing to remember for the next request.
+ * are one array, so that a thousand rules cost a few microseconds, and there is nothing
+ * to remember for the next request.
  */
 #include "rules.h"
 
@@ -12,24 +12,15 @@
 #include <ctype.h>
 #include <string.h>
 
-enum { PROBE_BYTES = 8, SUBJECT_SIZE = 1024 };
-
-enum probe_subject { PROBE_NOTHING, PROBE_REPO, PROBE_CALLER };
-
-/* What a text has to begin with: `need` bytes, of which the last eight are compared. */
-struct rule_probe {
+/* What a text has to begin with: `need` bytes, of which the last eight are compared.
+ * Zero: nothing. */
+struct probe {
     uint64_t mask, value;
-    uint16_t need;
-    uint16_t of; /* an enum probe_subject */
+    size_t need, offset;
 };
 
-/* The texts that rules are compared with; zeros follow them. */
-struct request_texts {
-    char repo[SUBJECT_SIZE + PROBE_BYTES]; /* in lower case */
-    size_t repo_length;
-    char caller[SUBJECT_SIZE + PROBE_BYTES];
-    size_t caller_length;
-    bool is_unusual; /* too long for a probe, or with a "\\" */
+struct rule_probe {
+    struct probe repo, caller;
 };
 
 /* ---- globs ------------------------------------------------------------------------- */
@@ -107,7 +98,7 @@ static int callers_compile(struct hc_callers *callers, struct hc_error *err)
 static bool callers_match_kind(const struct hc_callers *callers,
                                const struct hc_identity *identity)
 {
-    char text[SUBJECT_SIZE];
+    char text[HC_SUBJECT_SIZE];
 
     return callers->kinds && identity->kind &&
            hc_format(text, sizeof text, "%s:%s", identity->kind, identity->name) >= 0 &&
@@ -165,19 +156,17 @@ static size_t texts_common_length(const struct hc_strings *texts)
     return length;
 }
 
-static bool probe_set(struct rule_probe *probe, enum probe_subject of,
-                      const struct hc_strings *texts)
+static struct probe probe_of(const struct hc_strings *texts)
 {
     size_t need = texts->count > 0 ? texts_common_length(texts) : 0;
-    size_t bytes = need < PROBE_BYTES ? need : PROBE_BYTES;
+    size_t bytes = need < HC_PROBE_BYTES ? need : HC_PROBE_BYTES;
+    struct probe probe = {.need = need, .offset = need - bytes};
 
-    if (bytes == 0)
-        return false;
-    memset(&probe->mask, 0xff, bytes);
-    memcpy(&probe->value, texts->items[0] + need - bytes, bytes);
-    probe->need = (uint16_t)need;
-    probe->of = (uint16_t)of;
-    return true;
+    if (bytes > 0) {
+        memset(&probe.mask, 0xff, bytes);
+        memcpy(&probe.value, texts->items[0] + probe.offset, bytes);
+    }
+    return probe;
 }
 
 /* Only names of callers: a group, a kind or "anonymous" is no beginning of a name. */
@@ -187,59 +176,52 @@ static bool callers_are_names(const struct hc_callers *callers)
            !callers->has_anonymous;
 }
 
-static struct rule_probe probe_of(const struct hc_rule *rule)
+static struct rule_probe rule_make_probe(const struct hc_rule *rule)
 {
-    struct rule_probe probe = {.of = PROBE_NOTHING};
+    struct rule_probe probe = {.repo = probe_of(&rule->repos.texts)};
 
-    if (!probe_set(&probe, PROBE_REPO, &rule->repos.texts) &&
-        callers_are_names(&rule->callers))
-        (void)probe_set(&probe, PROBE_CALLER, &rule->callers.texts);
+    if (callers_are_names(&rule->callers))
+        probe.caller = probe_of(&rule->callers.texts);
     return probe;
 }
 
-static bool probe_refuses(const struct rule_probe *probe,
-                          const struct request_texts *texts)
+static inline bool probe_passes(const struct probe *probe, const char *text,
+                                size_t length)
 {
-    const char *text = probe->of == PROBE_REPO ? texts->repo : texts->caller;
-    size_t length = probe->of == PROBE_REPO ? texts->repo_length : texts->caller_length;
     uint64_t word;
 
-    if (probe->of == PROBE_NOTHING)
-        return false;
-    if (length < probe->need)
-        return true;
-    text += probe->need > PROBE_BYTES ? probe->need - PROBE_BYTES : 0;
-    memcpy(&word, text, sizeof word);
-    return (word & probe->mask) != probe->value;
+    memcpy(&word, text + (length < probe->need ? 0 : probe->offset), sizeof word);
+    return length >= probe->need && (word & probe->mask) == probe->value;
 }
 
 /* ---- matching ---------------------------------------------------------------------- */
 
-/* A filter takes a "\\" for a "/", which a probe does not. */
-static size_t text_put(char to[SUBJECT_SIZE + PROBE_BYTES], const char *from,
-                       bool *is_unusual)
+/* A filter takes a "\\" for a "/", which a probe does not. Zeros follow the text. */
+static size_t text_put(char to[HC_SUBJECT_SIZE], const char *from, bool *is_unusual)
 {
-    size_t length = strnlen(from, SUBJECT_SIZE);
+    size_t length = strnlen(from, HC_SUBJECT_SIZE - HC_PROBE_BYTES);
 
-    if (length == SUBJECT_SIZE || memchr(from, '\\', length)) {
+    if (length == HC_SUBJECT_SIZE - HC_PROBE_BYTES || memchr(from, '\\', length)) {
         *is_unusual = true;
-        length = length == SUBJECT_SIZE ? length - 1 : length;
+        length = length < HC_SUBJECT_SIZE - HC_PROBE_BYTES ? length : length - 1;
     }
     memcpy(to, from, length);
-    memset(to + length, 0, PROBE_BYTES);
+    memset(to + length, 0, HC_PROBE_BYTES);
     return length;
 }
 
-static void request_texts_fill(struct request_texts *texts,
-                               const struct hc_policy_question *question)
+void hc_rule_search_begin(struct hc_rule_search *search,
+                          const struct hc_policy_question *question)
 {
     const struct hc_identity *identity = question->identity;
+    const char *name = identity && identity->name ? identity->name : "";
 
-    texts->is_unusual = false;
-    texts->repo_length = text_put(texts->repo, question->repo_id, &texts->is_unusual);
-    text_lower(texts->repo);
-    texts->caller_length =
-        text_put(texts->caller, identity ? identity->name : "", &texts->is_unusual);
+    search->question = question;
+    search->next = 0;
+    search->is_unusual = false;
+    search->repo_length = text_put(search->repo, question->repo_id, &search->is_unusual);
+    text_lower(search->repo);
+    search->caller_length = text_put(search->caller, name, &search->is_unusual);
 }
 
 static bool rule_matches_type(const struct hc_rule *rule, enum hc_repo_type type)
@@ -268,22 +250,24 @@ static bool rule_matches(const struct hc_rule *rule,
 bool hc_rule_is_about(const struct hc_rule *rule,
                       const struct hc_policy_question *question)
 {
-    struct request_texts texts;
+    struct hc_rule_search texts;
 
-    request_texts_fill(&texts, question);
+    hc_rule_search_begin(&texts, question);
     return rule_matches_target(rule, question, texts.repo);
 }
 
-size_t hc_rules_find(const struct hc_rules *rules,
-                     const struct hc_policy_question *question, size_t first)
+size_t hc_rule_search_next(struct hc_rule_search *search, const struct hc_rules *rules)
 {
-    struct request_texts texts;
+    while (search->next < rules->count) {
+        size_t number = search->next++;
+        const struct rule_probe *probe = &rules->probes[number];
+        bool passes =
+            search->is_unusual ||
+            (probe_passes(&probe->repo, search->repo, search->repo_length) &&
+             probe_passes(&probe->caller, search->caller, search->caller_length));
 
-    request_texts_fill(&texts, question);
-    for (size_t i = first; i < rules->count; i++) {
-        if ((texts.is_unusual || !probe_refuses(&rules->probes[i], &texts)) &&
-            rule_matches(&rules->items[i], question, texts.repo))
-            return i;
+        if (passes && rule_matches(&rules->items[number], search->question, search->repo))
+            return number;
     }
     return rules->count;
 }
@@ -302,9 +286,9 @@ bool hc_rule_explain(const struct hc_rule *rule,
                      char reason[256])
 {
     const struct hc_identity *identity = question->identity;
-    struct request_texts texts;
+    struct hc_rule_search texts;
 
-    request_texts_fill(&texts, question);
+    hc_rule_search_begin(&texts, question);
     if (!hc_callers_match(&rule->callers, identity))
         return explain(reason, "callers", identity ? identity->name : "anonymous");
     if (!hc_globs_match(&rule->repos, texts.repo))
@@ -373,10 +357,10 @@ int64_t hc_rules_retention_ms(const struct hc_rules *rules, enum hc_repo_type ty
                               const char *repo_id, const char *const *names, size_t count)
 {
     const struct hc_policy_question question = {.type = type, .repo_id = repo_id};
-    struct request_texts texts;
+    struct hc_rule_search texts;
     int64_t longest = 0;
 
-    request_texts_fill(&texts, &question);
+    hc_rule_search_begin(&texts, &question);
     for (size_t i = 0; i < rules->count; i++) {
         const struct hc_rule *rule = &rules->items[i];
 
@@ -430,7 +414,7 @@ int hc_rules_compile(struct hc_rules *rules, struct hc_error *err)
     for (size_t i = 0; i < rules->count; i++) {
         if (rule_compile(&rules->items[i], err) < 0)
             return -1;
-        rules->probes[i] = probe_of(&rules->items[i]);
+        rules->probes[i] = rule_make_probe(&rules->items[i]);
         rules->has_admin |= rules->items[i].action == HC_RULE_ADMIN;
     }
     for (size_t i = 0; i < rules->quota_count; i++) {

@@ -135,12 +135,27 @@ struct hc_policy_question {
     const char *revision; /* NULL: any */
 };
 
+enum { HC_PROBE_BYTES = 8, HC_SUBJECT_SIZE = 1024 };
+
+/* A search for the rules that match a question, which is borrowed. One thread's. */
+struct hc_rule_search {
+    const struct hc_policy_question *question;
+    size_t next;                /* the rule that is looked at next */
+    char repo[HC_SUBJECT_SIZE]; /* in lower case; zeros follow both texts */
+    size_t repo_length;
+    char caller[HC_SUBJECT_SIZE];
+    size_t caller_length;
+    bool is_unusual; /* too long for a probe, or with a "\\" */
+};
+
+void hc_rule_search_begin(struct hc_rule_search *search,
+                          const struct hc_policy_question *question);
+
 /*
- * The number of the first rule from `first` on that matches but for its files, or
- * rules->count. With a revision of NULL the revisions of rules match, whatever they are.
+ * The number of the next rule that matches but for its files, or rules->count. With a
+ * revision of NULL the revisions of rules match, whatever they are.
  */
-size_t hc_rules_find(const struct hc_rules *rules,
-                     const struct hc_policy_question *question, size_t first);
+size_t hc_rule_search_next(struct hc_rule_search *search, const struct hc_rules *rules);
 
 /* Whether the rule matches but for its callers and its files. */
 bool hc_rule_is_about(const struct hc_rule *rule,

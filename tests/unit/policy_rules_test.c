@@ -195,6 +195,7 @@ static void a_rule_decides_behind_a_thousand_others(void **state)
                                                 .repo_id = "org-1000/name",
                                                 .revision = "main"};
     HC_AUTO(hc_rules) *rules = NULL;
+    struct hc_rule_search search;
     int used = snprintf(text, sizeof text, "version: 1\nrules:\n");
 
     (void)state;
@@ -202,8 +203,9 @@ static void a_rule_decides_behind_a_thousand_others(void **state)
         used += snprintf(text + used, sizeof text - (size_t)used,
                          "- {name: r%d, repos: ['org-%d/*'], action: deny}\n", i, i);
     rules = parse(text);
-    assert_int_equal(hc_rules_find(rules, &question, 0), 1000);
-    assert_int_equal(hc_rules_find(rules, &question, 1001), rules->count);
+    hc_rule_search_begin(&search, &question);
+    assert_int_equal(hc_rule_search_next(&search, rules), 1000);
+    assert_int_equal(hc_rule_search_next(&search, rules), rules->count);
 }
 
 /* What the probes refuse, the globs refuse, too: they are compared without probes. */
@@ -231,9 +233,11 @@ static void probes_change_no_decision(void **state)
         rule = &rules->items[0];
         for (int j = 0; j < IDS; j++) {
             const struct hc_policy_question question = {.repo_id = ids[j]};
+            struct hc_rule_search search;
             char reason[256];
 
-            assert_int_equal(hc_rules_find(rules, &question, 0) == 0,
+            hc_rule_search_begin(&search, &question);
+            assert_int_equal(hc_rule_search_next(&search, rules) == 0,
                              hc_rule_explain(rule, &question, NULL, reason));
         }
     }
