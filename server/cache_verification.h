@@ -8,7 +8,7 @@
 
 #include "blocking_call.h"
 
-int hc_cache_verify(void *service, struct hc_blocking_call *call,
+int hc_cache_verify(void *ctx, struct hc_blocking_call *call,
                     const ProtobufCMessage *message, struct hc_error *err);
 
 #endif

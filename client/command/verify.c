@@ -22,7 +22,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SELECTORS_MAX = 1000, KEY_REPAIR = 1024, KEY_DRY_RUN, KEY_RATE };
+enum { SELECTORS_MAX = 1000, KEY_REPAIR = 1024, KEY_DRY_RUN = 1025, KEY_RATE = 1026 };
 
 typedef Hubcache__V1__CacheSelector selector_message;
 

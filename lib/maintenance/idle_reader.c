@@ -29,8 +29,7 @@
 enum {
     PAGE_MIN = 4096,
     PAGES_MAX = HC_IDLE_CHUNK / PAGE_MIN,
-    SLEEP_MS = 50, /* between two looks at `is_stopped` */
-    NS_PER_MS = 1000000
+    SLEEP_NS = 50 * 1000 * 1000 /* between two looks at `is_stopped` */
 };
 
 #define NS_PER_S INT64_C(1000000000)
@@ -117,8 +116,8 @@ static void reader_keep_pace(struct hc_idle_reader *reader, size_t bytes)
     reader->due_ns += (int64_t)((double)bytes / (double)rate * (double)NS_PER_S);
     while (now_ns < reader->due_ns && !atomic_load(&reader->is_stopped)) {
         int64_t left_ns = reader->due_ns - now_ns;
-        const struct timespec pause = {
-            .tv_nsec = left_ns < SLEEP_MS * NS_PER_MS ? left_ns : SLEEP_MS * NS_PER_MS};
+        const struct timespec pause = {.tv_nsec =
+                                           left_ns < SLEEP_NS ? left_ns : SLEEP_NS};
 
         (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
         now_ns = hc_monotonic_ns();

@@ -60,8 +60,9 @@ static int search_go_on(struct repo_search *self, struct hc_error *err)
  * enough. A pointer that dangles does so at any age: its blob comes before it. */
 static int search_tell(const struct repo_search *self,
                        const struct hc_directory_walk *walk, const char *directory,
-                       struct hc_leftover *leftover, struct hc_error *err)
+                       const struct hc_leftover *leftover, struct hc_error *err)
 {
+    struct hc_leftover told = *leftover;
     char path[PATH_MAX];
     struct stat status;
 
@@ -69,15 +70,15 @@ static int search_tell(const struct repo_search *self,
         hc_format(path, sizeof path, "%s/%s/%s", self->repo->folder, directory,
                   walk->path) < 0)
         return 0;
-    leftover->repo = self->repo;
-    leftover->cache_path = path;
-    leftover->name = walk->path;
-    leftover->size_bytes = S_ISREG(status.st_mode) ? (uint64_t)status.st_size : 0;
-    leftover->changed_ms = hc_file_time_ms(&status.st_ctim);
-    if (leftover->kind != HC_DANGLING_POINTER &&
-        self->search->now_ms - leftover->changed_ms < self->search->age_ms)
+    told.repo = self->repo;
+    told.cache_path = path;
+    told.name = walk->path;
+    told.size_bytes = S_ISREG(status.st_mode) ? (uint64_t)status.st_size : 0;
+    told.changed_ms = hc_file_time_ms(&status.st_ctim);
+    if (told.kind != HC_DANGLING_POINTER &&
+        self->search->now_ms - told.changed_ms < self->search->age_ms)
         return 0;
-    return self->search->found(self->search->ctx, leftover, err);
+    return self->search->found(self->search->ctx, &told, err);
 }
 
 /* ---- blobs in use ------------------------------------------------------------------ */

@@ -26,7 +26,7 @@ enum hc_finding_kind {
     HC_STRAY_TEMPORARY = 6,  /* no process writes it any more */
     HC_DANGLING_REF = 7,     /* its snapshot is not there */
     HC_ORPHAN_PAYLOAD = 8,   /* of the shared blob store: no repo refers to it */
-    HC_FINDING_KINDS         /* one more than the last */
+    HC_FINDING_KINDS = 9     /* one more than the last */
 };
 
 /* Strings are borrowed for the call that gets it. */
