@@ -32,6 +32,7 @@ int hc_cache_evict(void *ctx, struct hc_blocking_call *call,
     response.n_removed = result.removed_count;
     response.n_kept = result.kept_count;
     response.freed_bytes = result.freed_bytes;
+    hc_blocking_call_request(call)->facts.bytes = result.freed_bytes; /* for the log */
     response.missing_bytes = result.missing_bytes;
     return hc_blocking_call_reply(call, &response.base, err);
 }

@@ -12,15 +12,24 @@
 struct hc_evictor {
     struct hc_resolver *resolver;
     int64_t every_ms;
+    struct hc_room_status logged; /* of the thread */
     struct hc_cancellation *end;
     pthread_t thread;
 };
 
-static void evictor_log(const struct hc_removal_result *result)
+/* What went since the last time, also what made room for downloads. */
+static void evictor_log(struct hc_evictor *evictor,
+                        const struct hc_removal_result *result)
 {
-    if (result->removed_count > 0)
-        HC_LOG(HC_LOG_INFO, "evicted", HC_NUMBER("revisions", result->removed_count),
-               HC_NUMBER("bytes", result->freed_bytes));
+    struct hc_room_status last = evictor->logged;
+
+    hc_resolver_room(evictor->resolver, &evictor->logged);
+    if (evictor->logged.evicted_revisions > last.evicted_revisions)
+        HC_LOG(HC_LOG_INFO, "evicted",
+               HC_NUMBER("revisions",
+                         evictor->logged.evicted_revisions - last.evicted_revisions),
+               HC_NUMBER("bytes", evictor->logged.evicted_bytes - last.evicted_bytes),
+               HC_NUMBER("occupied_bytes", evictor->logged.occupied_bytes));
     if (result->missing_bytes > 0)
         HC_LOG(HC_LOG_WARN, "the cache is over its limit: what is left is held",
                HC_NUMBER("missing_bytes", result->missing_bytes),
@@ -33,7 +42,7 @@ static void evictor_tend(struct hc_evictor *evictor)
     struct hc_error err;
 
     if (hc_resolver_tend_room(evictor->resolver, evictor->end, &result, &err) == 0)
-        evictor_log(&result);
+        evictor_log(evictor, &result);
     else if (err.reason != HC_CANCELLED)
         HC_LOG(HC_LOG_WARN, "no room can be made in the cache",
                HC_TEXT("error", err.message));

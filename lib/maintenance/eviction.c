@@ -231,7 +231,7 @@ static int plan_make(struct eviction_run *run, struct hc_error *err)
 
     run->planned_count = 0;
     run->planned_bytes = run->held_bytes = 0;
-    run->has_moved = run->may_change = false;
+    run->may_change = false;
     if (run->result)
         run->result->kept_count = 0;
     for (size_t i = 0; i < list->count && run->planned_bytes < wanted; i++) {
@@ -326,6 +326,14 @@ static void candidates_drop_removed(struct hc_candidates *list)
     list->count = kept;
 }
 
+/* Plans point into the list, so that it is sorted between them. */
+static void run_sort(struct eviction_run *run)
+{
+    if (run->has_moved)
+        hc_candidates_sort(&run->eviction->candidates);
+    run->has_moved = false;
+}
+
 /* Takes those of the plan in its order. -1 leaves the rest. */
 static int run_remove(struct eviction_run *run, struct hc_removal_result *result,
                       struct hc_error *err)
@@ -368,9 +376,9 @@ static int run_evict(struct eviction_run *run, struct hc_removal_result *result,
             return -1;
         if (run->request->is_dry_run)
             break;
+        run_sort(run);
     }
-    if (run->has_moved)
-        hc_candidates_sort(&run->eviction->candidates);
+    run_sort(run);
     return 0;
 }
 
