@@ -332,20 +332,9 @@ int hc_usage_scan(const struct hc_cache *cache, struct hc_cancellation *cancella
     return scan_run(&scan, err);
 }
 
-/* The scan, and the occupancy by it. */
-static int scan_measure(struct usage_scan *scan, struct hc_error *err)
-{
-    struct hc_occupancy *occupancy = hc_cache_occupancy(scan->cache);
-    const struct hc_occupancy_scan begun = hc_occupancy_begin_scan(occupancy);
-
-    if (scan_run(scan, err) < 0)
-        return -1;
-    hc_occupancy_end_scan(occupancy, &begun, scan->usage->occupied_bytes);
-    return 0;
-}
-
-int hc_usage_measure(const struct hc_cache *cache, bool is_urgent,
-                     struct hc_cancellation *cancellation, struct hc_error *err)
+int hc_usage_find_occupied(const struct hc_cache *cache, bool is_urgent,
+                           struct hc_cancellation *cancellation, uint64_t *bytes,
+                           struct hc_error *err)
 {
     HC_AUTO_VALUE(hc_usage) usage = {0};
     HC_AUTO_VALUE(usage_scan)
@@ -354,7 +343,23 @@ int hc_usage_measure(const struct hc_cache *cache, bool is_urgent,
             .usage = &usage,
             .is_urgent = is_urgent};
 
-    return scan_measure(&scan, err);
+    if (scan_run(&scan, err) < 0)
+        return -1;
+    *bytes = usage.occupied_bytes;
+    return 0;
+}
+
+int hc_usage_measure(const struct hc_cache *cache, bool is_urgent,
+                     struct hc_cancellation *cancellation, struct hc_error *err)
+{
+    struct hc_occupancy *occupancy = hc_cache_occupancy(cache);
+    const struct hc_occupancy_scan begun = hc_occupancy_begin_scan(occupancy);
+    uint64_t bytes;
+
+    if (hc_usage_find_occupied(cache, is_urgent, cancellation, &bytes, err) < 0)
+        return -1;
+    hc_occupancy_end_scan(occupancy, &begun, bytes);
+    return 0;
 }
 
 int hc_usage_list(const struct hc_cache *cache, const struct hc_usage_filter *filter,
@@ -368,7 +373,7 @@ int hc_usage_list(const struct hc_cache *cache, const struct hc_usage_filter *fi
             .is_urgent = true,
             .filter = filter};
 
-    return scan_measure(&scan, err);
+    return scan_run(&scan, err);
 }
 
 void hc_usage_clear(struct hc_usage *usage)

@@ -25,6 +25,12 @@ HC_DEFINE_AUTO_VALUE(hc_usage, hc_usage_clear)
 int hc_usage_scan(const struct hc_cache *cache, struct hc_cancellation *cancellation,
                   struct hc_usage *usage, struct hc_error *err);
 
+/* Scans the cache for the bytes that it takes, without pauses when it is urgent. -1 as
+ * above. */
+int hc_usage_find_occupied(const struct hc_cache *cache, bool is_urgent,
+                           struct hc_cancellation *cancellation, uint64_t *bytes,
+                           struct hc_error *err);
+
 /* Scans the cache for its occupancy (occupancy.h), without pauses when it is urgent. -1
  * as above. */
 int hc_usage_measure(const struct hc_cache *cache, bool is_urgent,
@@ -36,7 +42,7 @@ struct hc_usage_filter {
     void *ctx;
 };
 
-/* Both: the result of the scan, without pauses, and the occupancy is known. */
+/* The result of a scan of all repos, without pauses. */
 int hc_usage_list(const struct hc_cache *cache, const struct hc_usage_filter *filter,
                   struct hc_cancellation *cancellation, struct hc_usage *usage,
                   struct hc_error *err);

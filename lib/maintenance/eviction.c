@@ -84,16 +84,39 @@ static uint64_t eviction_find_missing(const struct eviction_run *run)
                                  run->space ? run->space : &alone);
 }
 
+/*
+ * Between the end of a removal and its entry in the occupancy of the process, a scan
+ * would miss the files, and then subtract them: a scan ends while no replica evicts.
+ */
+int hc_eviction_measure(struct hc_eviction *eviction, bool is_urgent,
+                        struct hc_cancellation *cancellation, struct hc_error *err)
+{
+    struct hc_occupancy *occupancy = hc_cache_occupancy(eviction->cache);
+    const struct hc_occupancy_scan begun = hc_occupancy_begin_scan(occupancy);
+    HC_AUTO_VALUE(hc_eviction_lock) lock = {.cache = eviction->cache};
+    uint64_t bytes;
+
+    if (hc_usage_find_occupied(eviction->cache, is_urgent, cancellation, &bytes, err) < 0)
+        return -1;
+    while (!hc_eviction_lock_try(&lock, hc_monotonic_ms())) {
+        if (hc_cancellation_sleep(cancellation, POLL_MS, err) < 0)
+            return -1;
+    }
+    hc_occupancy_end_scan(occupancy, &begun, bytes);
+    return 0;
+}
+
 /* The first download of a process that no other process has told what the cache takes
  * waits for a scan. */
-static int eviction_measure(const struct hc_cache *cache,
-                            struct hc_cancellation *cancellation, struct hc_error *err)
+static int eviction_measure_first(struct hc_eviction *eviction,
+                                  struct hc_cancellation *cancellation,
+                                  struct hc_error *err)
 {
     uint64_t bytes;
 
-    if (hc_occupancy_find(hc_cache_occupancy(cache), &bytes) == 1)
+    if (hc_occupancy_find(hc_cache_occupancy(eviction->cache), &bytes) == 1)
         return 0;
-    return hc_usage_measure(cache, true, cancellation, err);
+    return hc_eviction_measure(eviction, true, cancellation, err);
 }
 
 /* ---- the turn ---------------------------------------------------------------------- */
@@ -435,7 +458,7 @@ int hc_eviction_run(struct hc_eviction *eviction,
     int begun;
 
     if (request->bytes == 0 &&
-        eviction_measure(eviction->cache, request->cancellation, err) < 0)
+        eviction_measure_first(eviction, request->cancellation, err) < 0)
         return -1;
     begun = run_begin(&run, err);
     return begun <= 0 ? begun : run_finish(&run, result, err);
@@ -478,7 +501,7 @@ uint64_t hc_eviction_reclaim(void *ctx, const struct hc_space_request *request,
     struct hc_error unused;
     int has_room = 0;
 
-    if (eviction_measure(eviction->cache, request->cancellation, &unused) < 0)
+    if (eviction_measure_first(eviction, request->cancellation, &unused) < 0)
         return 0;
     (void)bytes; /* each attempt finds out how many are missing by then */
     do

@@ -49,12 +49,17 @@ int hc_eviction_run(struct hc_eviction *eviction,
                     const struct hc_eviction_request *request,
                     struct hc_removal_result *result, struct hc_error *err);
 
+/* Scans the cache for what it takes (cache/occupancy.h), without pauses when it is
+ * urgent. */
+int hc_eviction_measure(struct hc_eviction *eviction, bool is_urgent,
+                        struct hc_cancellation *cancellation, struct hc_error *err);
+
 /*
  * A reclaimer (base/free_space.h), whose `ctx` is a struct hc_eviction. It removes
  * nothing when all that may go is too little. While downloads are under way whose files
  * may go when they are there, it waits for them to end, HC_EVICTION_PATIENCE_MS at most.
  */
-enum { HC_EVICTION_PATIENCE_MS = 10000 };
+enum { HC_EVICTION_PATIENCE_MS = 60000 };
 uint64_t hc_eviction_reclaim(void *eviction, const struct hc_space_request *request,
                              uint64_t bytes);
 

@@ -7,7 +7,6 @@
 
 #include <base/free_space.h>
 #include <cache/occupancy.h>
-#include <cache/usage.h>
 #include <hubcache/maintenance.h>
 #include <maintenance/eviction.h>
 #include <maintenance/retention.h>
@@ -38,7 +37,7 @@ static int room_measure(struct hc_resolver *resolver,
 
     if (start_ms < atomic_load(&resolver->measure_due_ms))
         return 0;
-    if (hc_usage_measure(resolver->cache, false, cancellation, err) < 0)
+    if (hc_eviction_measure(resolver->eviction, false, cancellation, err) < 0)
         return -1;
     took_ms = hc_monotonic_ms() - start_ms;
     atomic_store(&resolver->measure_due_ms,
