@@ -31,15 +31,25 @@ static json_t *json_of_time(const Google__Protobuf__Timestamp *when)
     return text[0] ? json_string(text) : json_null();
 }
 
+/* As `hubcache snapshot --json` has it. */
+static json_t *json_of_completeness(Hubcache__V1__Completeness completeness)
+{
+    const ProtobufCEnumValue *value =
+        protobuf_c_enum_descriptor_get_value(&hubcache__v1__completeness__descriptor,
+                                             (int)completeness);
+
+    return json_string(value ? value->name : "COMPLETENESS_UNSPECIFIED");
+}
+
 static json_t *json_of_revision(const Hubcache__V1__CachedRevision *revision)
 {
     json_t *refs = json_array();
 
     for (size_t i = 0; i < revision->n_refs; i++)
         (void)json_array_append_new(refs, json_string(revision->refs[i]));
-    return json_pack("{ss so ss sI sI sI sb}", "commit_hash", revision->commit_hash,
+    return json_pack("{ss so so sI sI sI sb}", "commit_hash", revision->commit_hash,
                      "refs", refs, "completeness",
-                     hc_completeness_word(revision->completeness), "size_bytes",
+                     json_of_completeness(revision->completeness), "size_bytes",
                      (json_int_t)revision->size_bytes, "file_count",
                      (json_int_t)revision->file_count, "leases",
                      (json_int_t)revision->leases, "pinned", (int)revision->pinned);

@@ -251,7 +251,8 @@ def test_completeness_goes_by_the_cached_listing(maker, offline):
     result = hubcache("ls", "--json", server=offline())
     (repo,) = json.loads(result.stdout)["repos"]
     found = {revision["commit_hash"]: revision["completeness"] for revision in repo["revisions"]}
-    assert found == {MAIN: "complete", OTHER: "partial", commit_of(3): "unknown"}
+    assert found == {MAIN: "COMPLETENESS_COMPLETE", OTHER: "COMPLETENESS_PARTIAL",
+                     commit_of(3): "COMPLETENESS_UNKNOWN"}
 
 
 def test_json_of_ls_has_the_fixed_fields(maker, offline):
@@ -263,9 +264,9 @@ def test_json_of_ls_has_the_fixed_fields(maker, offline):
     revisions = repo.pop("revisions")
     assert repo == {"repo_id": "org/name", "repo_type": "model", "size_bytes": 5006}
     assert revisions == sorted([
-        {"commit_hash": MAIN, "refs": ["main"], "completeness": "unknown", "size_bytes": 5003,
+        {"commit_hash": MAIN, "refs": ["main"], "completeness": "COMPLETENESS_UNKNOWN", "size_bytes": 5003,
          "file_count": 4, "leases": 0, "pinned": False},
-        {"commit_hash": OTHER, "refs": ["refs/pr/1", "v1.0"], "completeness": "unknown",
+        {"commit_hash": OTHER, "refs": ["refs/pr/1", "v1.0"], "completeness": "COMPLETENESS_UNKNOWN",
          "size_bytes": 5003, "file_count": 2, "leases": 0, "pinned": False},
     ], key=lambda revision: revision["commit_hash"])
 
