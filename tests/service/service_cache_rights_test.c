@@ -4,8 +4,9 @@
  * administer, under every policy that gives it to some callers; and to a caller that may
  * not resolve a repo, each method answers as if the repo were not there.
  *
- * The table has every method of the contract. One that the server does not have is passed
- * over, and is tested once it has it.
+ * The table has the methods of the contract but for Prefetch, and for RenewLease and
+ * ReleaseLease, which are service_lease_test's. One that the server does not have is
+ * passed over, and is tested once it has it.
  */
 #include "service_fixture.h"
 
