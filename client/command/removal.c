@@ -21,7 +21,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_INCLUDE = 768, KEY_DRY_RUN, KEY_UNUSED_FOR, COMMIT_LENGTH = 40 };
+enum { KEY_INCLUDE = 768, KEY_DRY_RUN, KEY_UNUSED_FOR };
+enum { COMMIT_LENGTH = 40 };
 
 struct removal_options {
     struct hc_cache_command base;
