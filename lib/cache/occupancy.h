@@ -45,7 +45,7 @@ uint64_t hc_occupancy_of_file(const struct stat *status);
  * the files of the other processes. Its argument is a struct hc_occupancy, so that it is
  * an hc_occupied_fn (base/free_space.h).
  */
-int hc_occupancy_find(void *occupancy, uint64_t *bytes);
+int hc_occupancy_find(void *ctx, uint64_t *bytes);
 
 /* The same as it was found last, without a look at the volume; false: never. */
 bool hc_occupancy_recall(const struct hc_occupancy *occupancy, uint64_t *bytes);

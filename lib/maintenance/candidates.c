@@ -11,6 +11,7 @@
 #include <base/hash.h>
 #include <cache/walk.h>
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -110,6 +111,7 @@ static int scan_blobs(struct repo_scan *scan, const struct hc_cache *cache,
         if (array_reserve(&scan->blobs, scan->blob_count, &scan->blob_room,
                           sizeof *scan->blobs, err) < 0)
             return -1;
+        assert(scan->blobs);
         scan->blobs[scan->blob_count++] =
             (struct scanned_blob){.key = etag_key(walk.path),
                                   .bytes = file_room(&status),

@@ -60,7 +60,7 @@ int hc_eviction_measure(struct hc_eviction *eviction, bool is_urgent,
  * may go when they are there, it waits for them to end, HC_EVICTION_PATIENCE_MS at most.
  */
 enum { HC_EVICTION_PATIENCE_MS = 60000 };
-uint64_t hc_eviction_reclaim(void *eviction, const struct hc_space_request *request,
+uint64_t hc_eviction_reclaim(void *ctx, const struct hc_space_request *request,
                              uint64_t bytes);
 
 /* Since it was made. */
