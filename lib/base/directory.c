@@ -59,6 +59,13 @@ int hc_directory_open_parent(int root, const char *path, const char **name)
 
 /* ---- the walk: a stack of open directories, of which the last is being read -------- */
 
+/* That a directory is gone tells less than any other failure of the walk. */
+static void walk_note_errnum(struct hc_directory_walk *walk, int errnum)
+{
+    if (walk->errnum == 0 || walk->errnum == ENOENT)
+        walk->errnum = errnum;
+}
+
 /* Enters the directory `name` of `dir`. False and errno when it cannot, as when another
  * process has put a symlink in its place since its type was read. fdopendir(3) takes the
  * descriptor over, unless it fails. */
@@ -68,7 +75,7 @@ static bool walk_push(struct hc_directory_walk *walk, int dir, const char *name)
     DIR *stream = fd < 0 ? NULL : fdopendir(fd);
 
     if (!stream) {
-        walk->errnum = errno;
+        walk_note_errnum(walk, errno);
         hc_auto_close(&fd);
         return false;
     }
@@ -104,16 +111,22 @@ static bool walk_append_name(struct hc_directory_walk *walk, const char *name)
                      length > 0 ? "/" : "", name) > 0;
 }
 
-/* The type of an entry; 0 when it has just vanished. Not every filesystem says it. */
-static mode_t walk_entry_type(int dir, const struct dirent *entry)
+/* The type of an entry; 0 when it has just vanished, or cannot be looked at. Not every
+ * filesystem says it. */
+static mode_t walk_entry_type(struct hc_directory_walk *walk, int dir,
+                              const struct dirent *entry)
 {
     struct stat status;
 
     if (entry->d_type != DT_UNKNOWN)
         return (mode_t)DTTOIF(entry->d_type);
-    return fstatat(dir, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0
-               ? status.st_mode & S_IFMT
-               : 0;
+    if (fstatat(dir, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0)
+        return status.st_mode & S_IFMT;
+    if (errno != ENOENT) {
+        walk_note_errnum(walk, errno);
+        walk->is_incomplete = true;
+    }
+    return 0;
 }
 
 /* Whether `entry` is one to return now, and not the first of those below it. */
@@ -124,7 +137,7 @@ static bool walk_take_entry(struct hc_directory_walk *walk, const struct dirent 
 
     if (dir < 0 || strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
         return false;
-    type = walk_entry_type(dir, entry);
+    type = walk_entry_type(walk, dir, entry);
     if (type == 0)
         return false;
     if (!walk_append_name(walk, entry->d_name)) {
@@ -162,7 +175,7 @@ static bool walk_next_entry(struct hc_directory_walk *walk)
         errno = 0;
         entry = readdir(walk->streams[walk->depth - 1]); /* of one thread */
         if (!entry && errno != 0) {
-            walk->errnum = errno;
+            walk_note_errnum(walk, errno);
             walk->is_incomplete = true;
         }
         if (entry ? walk_take_entry(walk, entry) : walk_pop(walk))

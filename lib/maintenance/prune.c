@@ -396,11 +396,16 @@ static bool folder_is_young(const struct hc_prune *prune, int folder)
 }
 
 /* A repo without any snapshot, such as a failed first download leaves it, is one that
- * the reference client's scanner calls corrupt. */
+ * the reference client's scanner calls corrupt. A client may make a snapshot after the
+ * look: that has been used by then. */
 static int prune_folder(const struct hc_prune *prune, const struct hc_repo *repo,
                         int folder, struct hc_error *err)
 {
-    const struct hc_removal_request request = {.repo = repo, .detail = unreferenced};
+    const struct hc_removal_request request = {.repo = repo,
+                                               .detail = unreferenced,
+                                               .unreferenced_since_ms =
+                                                   prune->now_ms - prune->unused_for_ms +
+                                                   1};
     HC_AUTO_VALUE(hc_directory_walk) walk = hc_directory_walk(folder, "snapshots", 0);
 
     if (hc_directory_walk_next(&walk) || walk.is_incomplete ||

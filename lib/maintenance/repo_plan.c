@@ -428,30 +428,42 @@ static void planning_free_plain(struct planning *planning)
 
 /* ---- holds ------------------------------------------------------------------------- */
 
-static bool ref_has_commit(const struct hc_directory_walk *walk, const char *commit)
+/* 1, 0, or -1: one that cannot be read may have it. */
+static int ref_has_commit(const struct hc_directory_walk *walk, const char *commit,
+                          struct hc_error *err)
 {
     char content[REF_SIZE], found[HC_COMMIT_SIZE];
-    struct hc_error unused;
+    int read = S_ISREG(walk->type)
+                   ? hc_file_read(walk->dir, walk->name, content, sizeof content, err)
+                   : 0;
 
-    return S_ISREG(walk->type) &&
-           hc_file_read(walk->dir, walk->name, content, sizeof content, &unused) == 1 &&
-           hc_ref_parse(content, found) && strcmp(found, commit) == 0;
+    return read == 1 ? hc_ref_parse(content, found) && strcmp(found, commit) == 0 : read;
+}
+
+static int refs_fail(int errnum, const struct hc_repo *repo, struct hc_error *err)
+{
+    return hc_fail_errno(err, errnum ? errnum : ENAMETOOLONG, "read the refs of '%s'",
+                         repo->id);
 }
 
 int hc_repo_find_refs(const struct hc_cache *cache, const struct hc_repo *repo,
                       const char *commit, struct hc_strings *refs, struct hc_error *err)
 {
     HC_AUTO_CLOSE int dir = hc_directory_open(hc_cache_fd(cache), repo->folder);
+
+    if (dir < 0)
+        return errno == ENOENT ? 0 : refs_fail(errno, repo, err);
+
     HC_AUTO_VALUE(hc_directory_walk) walk = hc_directory_walk(dir, "refs", HC_DEPTH_MAX);
 
     while (hc_directory_walk_next(&walk)) {
-        if (ref_has_commit(&walk, commit) && hc_strings_add(refs, walk.path, err) < 0)
+        int has = ref_has_commit(&walk, commit, err);
+
+        if (has < 0 || (has && hc_strings_add(refs, walk.path, err) < 0))
             return -1;
     }
-    return walk.is_incomplete && walk.errnum != ENOENT && dir >= 0
-               ? hc_fail_errno(err, walk.errnum ? walk.errnum : ENAMETOOLONG,
-                               "read the refs of '%s'", repo->id)
-               : 0;
+    return walk.is_incomplete && walk.errnum != ENOENT ? refs_fail(walk.errnum, repo, err)
+                                                       : 0;
 }
 
 /* Counts as held, so that its blobs stay. */

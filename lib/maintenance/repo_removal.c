@@ -28,9 +28,8 @@ struct repo_removal {
     const struct hc_repo *repo;
     struct hc_repo_plan *plan; /* NULL as well */
     struct hc_trash *trash;
-    int folder; /* descriptor of the repo's; -1: it is gone */
-    struct hc_lease_bar *
-        *bars; /* of each part that is the first of its commit, or NULL */
+    int folder;                 /* descriptor of the repo's; -1: it is gone */
+    struct hc_lease_bar **bars; /* of each part that is taken first of its commit */
 };
 
 static void removal_lift_bars(const struct repo_removal *removal)
@@ -115,10 +114,10 @@ static int refs_take(const struct repo_removal *removal, const char *commit,
 /* ---- one revision, or files of one ------------------------------------------------- */
 
 /* A process that was stopped for long has lost its bar: a caller may have a lease. */
-static int revision_check_bar(const struct repo_removal *removal,
-                              const struct hc_planned_part *part, struct hc_error *err)
+static int commit_check_bar(const struct repo_removal *removal,
+                            const struct hc_planned_part *first, struct hc_error *err)
 {
-    return hc_lease_bar_holds(removal->bars[part - removal->plan->parts])
+    return hc_lease_bar_holds(removal->bars[first - removal->plan->parts])
                ? 0
                : hc_fail(err, HC_CACHE_IO, "its removal was stopped for too long");
 }
@@ -134,7 +133,7 @@ static int revision_take(const struct repo_removal *removal, struct hc_planned_p
         return hc_fail_errno(err, errno, "open the snapshots");
     if (refs_take(removal, part->commit, &refs, err) < 0)
         return -1;
-    taken = revision_check_bar(removal, part, err);
+    taken = commit_check_bar(removal, part, err);
     if (taken == 0)
         taken = hc_trash_take(removal->trash, snapshots, part->commit, "snapshots",
                               part->commit, err);
@@ -186,6 +185,15 @@ static int file_take(const struct repo_removal *removal, struct hc_planned_part 
     return 0;
 }
 
+static int part_take(const struct repo_removal *removal,
+                     const struct hc_planned_part *first, struct hc_planned_part *part,
+                     struct hc_error *err)
+{
+    if (!part->path)
+        return revision_take(removal, part, err);
+    return commit_check_bar(removal, first, err) < 0 ? -1 : file_take(removal, part, err);
+}
+
 /* No caller gets a lease from now on; what else holds it may have come since the plan. */
 static void commit_bar(const struct repo_removal *removal, struct hc_planned_part *part)
 {
@@ -205,22 +213,21 @@ static void commit_bar(const struct repo_removal *removal, struct hc_planned_par
             (struct hc_hold){HC_HELD_BY_FAILURE, "another process removes it just now"};
 }
 
-/* Parts [first, end) of one commit. */
+/* Parts [first, end) of one commit, of which the plan holds the first by nothing. A file
+ * that the plan holds by its own last use stays. */
 static void commit_take(const struct repo_removal *removal, size_t first, size_t end)
 {
     struct hc_planned_part *parts = removal->plan->parts;
+    struct hc_hold hold;
     struct hc_error err;
 
     commit_bar(removal, &parts[first]);
+    hold = parts[first].hold;
     for (size_t i = first; i < end; i++) {
-        int taken;
-
-        parts[i].hold = parts[first].hold;
-        if (parts[i].hold.by != HC_HELD_BY_NONE)
-            continue;
-        taken = parts[i].path ? file_take(removal, &parts[i], &err)
-                              : revision_take(removal, &parts[i], &err);
-        if (taken < 0)
+        if (parts[i].hold.by == HC_HELD_BY_NONE)
+            parts[i].hold = hold;
+        if (parts[i].hold.by == HC_HELD_BY_NONE &&
+            part_take(removal, &parts[first], &parts[i], &err) < 0)
             parts[i].hold = hc_hold_of_failure(&err);
     }
     if (parts[first].path) {
@@ -245,7 +252,9 @@ static void removal_take_parts(const struct repo_removal *removal)
 
     for (size_t first = 0, end; first < plan->part_count; first = end) {
         end = plan_commit_end(plan, first);
-        if (plan->parts[first].hold.by == HC_HELD_BY_NONE)
+        while (first < end && plan->parts[first].hold.by != HC_HELD_BY_NONE)
+            first++;
+        if (first < end)
             commit_take(removal, first, end);
     }
 }
@@ -343,18 +352,31 @@ static bool directory_is_empty(int dir, const char *path)
     return !hc_directory_walk_next(&walk) && !walk.is_incomplete;
 }
 
-/* Moves what is in a directory to the trash: directories, or all else. */
+/* A snapshot goes as a part, and not by its name: a lease may hold it by now, or a client
+ * has just made it. */
+static bool entry_is_foreign_snapshot(const struct hc_directory_walk *walk)
+{
+    return S_ISDIR(walk->type) && !hc_commit_is_valid(walk->name);
+}
+
+/* A blob goes under its lock, when no pointer leads to it. */
+static bool entry_is_no_blob(const struct hc_directory_walk *walk)
+{
+    return !S_ISDIR(walk->type) && !hc_etag_is_valid(walk->name);
+}
+
+/* Moves what is in a directory to the trash. */
 static void folder_take_entries(const struct repo_removal *removal, const char *name,
-                                const char *kind, bool takes_directories)
+                                const char *kind,
+                                bool (*accepts)(const struct hc_directory_walk *walk))
 {
     HC_AUTO_VALUE(hc_directory_walk) walk = hc_directory_walk(removal->folder, name, 0);
     struct hc_error unused;
 
-    while (hc_directory_walk_next(&walk)) {
-        if (S_ISDIR(walk.type) == takes_directories)
-            (void)hc_trash_take(removal->trash, walk.dir, walk.name, kind, walk.name,
-                                &unused);
-    }
+    walk.accepts = accepts;
+    while (hc_directory_walk_next(&walk))
+        (void)hc_trash_take(removal->trash, walk.dir, walk.name, kind, walk.name,
+                            &unused);
 }
 
 /* The etag of a lock file's blob. */
@@ -459,7 +481,7 @@ static bool removal_take_folder(struct repo_removal *removal)
         folder_list_blobs(removal, &etags, &unused) < 0 ||
         removal_take_blobs(removal, &etags, &unused) < 0)
         return false;
-    folder_take_entries(removal, "blobs", "other", false);
+    folder_take_entries(removal, "blobs", "other", entry_is_no_blob);
     if ((unlinkat(removal->folder, "blobs", AT_REMOVEDIR) < 0 && errno != ENOENT) ||
         !folder_move(removal))
         return false;
@@ -514,7 +536,8 @@ void hc_repo_plan_carry_out(struct hc_removal_scope *scope, struct hc_repo_plan 
     }
     removal_take_parts(&removal);
     if (plan->takes_folder && plan->request->commit_count == 0)
-        folder_take_entries(&removal, "snapshots", "snapshots", true);
+        folder_take_entries(&removal, "snapshots", "snapshots",
+                            entry_is_foreign_snapshot);
     if (removal_take_blobs(&removal, NULL, &err) < 0)
         plan_note_failure(plan, &err);
     removal_clear_revisions(&removal);

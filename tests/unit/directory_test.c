@@ -242,6 +242,60 @@ static void entries_that_are_not_accepted_are_passed_over(void **state)
     assert_string_equal(paths, "a/link ");
 }
 
+/* ---- a filesystem that does not tell types ----------------------------------------- */
+
+static int looks_fail_by; /* errno of each look at "b"; 0: types are told */
+
+struct dirent *__real_readdir(DIR *stream);
+struct dirent *__wrap_readdir(DIR *stream);
+int __real_fstatat(int dir, const char *path, struct stat *status, int flags);
+int __wrap_fstatat(int dir, const char *path, struct stat *status, int flags);
+
+struct dirent *__wrap_readdir(DIR *stream)
+{
+    struct dirent *entry = __real_readdir(stream);
+
+    if (entry && looks_fail_by)
+        entry->d_type = DT_UNKNOWN;
+    return entry;
+}
+
+int __wrap_fstatat(int dir, const char *path, struct stat *status, int flags)
+{
+    if (looks_fail_by && strcmp(path, "b") == 0) {
+        errno = looks_fail_by;
+        return -1;
+    }
+    return __real_fstatat(dir, path, status, flags);
+}
+
+static struct hc_directory_walk walk_blindly(const struct directory_fixture *f,
+                                             int errnum)
+{
+    struct hc_directory_walk walk = hc_directory_walk(f->root, ".", HC_DEPTH_MAX);
+    char paths[64];
+
+    looks_fail_by = errnum;
+    walk_all(&walk, paths, sizeof paths);
+    looks_fail_by = 0;
+    assert_string_equal(paths, "a ");
+    return walk;
+}
+
+static void an_entry_that_cannot_be_looked_at_makes_the_walk_incomplete(void **state)
+{
+    const struct directory_fixture *f = *state;
+    struct hc_directory_walk walk;
+
+    temp_dir_write(f->dir, "a", "");
+    temp_dir_write(f->dir, "b", "");
+    walk = walk_blindly(f, EIO);
+    assert_true(walk.is_incomplete);
+    assert_int_equal(walk.errnum, EIO);
+    walk = walk_blindly(f, ENOENT);
+    assert_false(walk.is_incomplete);
+}
+
 #define WITH_DIRECTORY(test)                                                             \
     cmocka_unit_test_setup_teardown(test, directory_fixture_setup,                       \
                                     directory_fixture_teardown)
@@ -259,6 +313,7 @@ int main(void)
         WITH_DIRECTORY(entries_can_be_removed_during_the_walk),
         WITH_DIRECTORY(a_walk_ends_early_without_a_descriptor_left),
         WITH_DIRECTORY(entries_that_are_not_accepted_are_passed_over),
+        WITH_DIRECTORY(an_entry_that_cannot_be_looked_at_makes_the_walk_incomplete),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
