@@ -247,6 +247,7 @@ a_pass_is_shown_by_the_status_page_and_continued_by_the_next_server(void **state
     fetch_weights(world, HUBCACHE__V1__SOURCE__SOURCE_HUB);
     world_stop_server(world);
     assert_int_equal(world_await_end(world), 0);
+    rpc_client_close(world->client);
     temp_dir_write(world->dir, "cache/.hubcache/scrub.json", "");
     world_serve(world, slow);
     for (unsigned i = 0; world_gauge(world, RUNNING) != 1; i++)
@@ -259,6 +260,7 @@ a_pass_is_shown_by_the_status_page_and_continued_by_the_next_server(void **state
     assert_true(strstr(scrub, "true") < strstr(scrub, "\"pass_began\""));
     world_stop_server(world);
     assert_int_equal(world_await_end(world), 0);
+    rpc_client_close(world->client);
 
     world_serve(world, quick);
     for (unsigned i = 0; world_gauge(world, LAST_PASS) == 0; i++)
