@@ -114,10 +114,11 @@ struct hc_claimed hc_claimed_bytes(const struct hc_cache *cache, const char *fol
 
 static void reservation_write(struct hc_reservation *reservation)
 {
+    struct hc_claim_record record = reservation->record; /* which other threads read */
     uint64_t used = atomic_load(&reservation->used);
 
-    reservation->record.size = used < reservation->bytes ? reservation->bytes - used : 0;
-    (void)hc_claim_record_write(&reservation->record, reservation->fd);
+    record.size = used < reservation->bytes ? reservation->bytes - used : 0;
+    (void)hc_claim_record_write(&record, reservation->fd);
     (void)futimens(reservation->fd, NULL);
 }
 
