@@ -2,6 +2,7 @@
 #include "cache_eviction.h"
 
 #include "cache_codec.h"
+#include "cache_removal.h"
 #include "service_cache.h"
 
 #include <base/auto.h>
@@ -32,7 +33,8 @@ int hc_cache_evict(void *ctx, struct hc_blocking_call *call,
     response.n_removed = result.removed_count;
     response.n_kept = result.kept_count;
     response.freed_bytes = result.freed_bytes;
-    hc_blocking_call_request(call)->facts.bytes = result.freed_bytes; /* for the log */
+    if (!request.dry_run)
+        hc_cache_note_removed(call, result.removed_files, result.freed_bytes);
     response.missing_bytes = result.missing_bytes;
     return hc_blocking_call_reply(call, &response.base, err);
 }

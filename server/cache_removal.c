@@ -21,8 +21,7 @@ static void call_set_target(struct hc_blocking_call *call, const struct hc_targe
     hc_request_set_target(hc_blocking_call_request(call), target, NULL);
 }
 
-static void call_note_removed(struct hc_blocking_call *call, uint64_t files,
-                              uint64_t bytes)
+void hc_cache_note_removed(struct hc_blocking_call *call, uint64_t files, uint64_t bytes)
 {
     struct hc_facts *facts = &hc_blocking_call_request(call)->facts;
 
@@ -83,7 +82,7 @@ int hc_cache_delete_revisions(void *ctx, struct hc_blocking_call *call,
                            hc_blocking_call_cancellation(call), &result, err) < 0)
         return -1;
     if (!request.dry_run)
-        call_note_removed(call, result.removed_files, result.freed_bytes);
+        hc_cache_note_removed(call, result.removed_files, result.freed_bytes);
     hubcache__v1__delete_revisions_response__init(&response);
     response.n_removed = result.removed_count;
     response.n_kept = result.kept_count;
@@ -175,8 +174,8 @@ int hc_cache_prune(void *ctx, struct hc_blocking_call *call,
                           hc_blocking_call_cancellation(call), &result, err) < 0)
         return -1;
     if (!request.dry_run)
-        call_note_removed(call, result.revisions.removed_files + result.file_total,
-                          result.freed_bytes);
+        hc_cache_note_removed(call, result.revisions.removed_files + result.file_total,
+                              result.freed_bytes);
     return prune_reply(call, &result, err);
 }
 

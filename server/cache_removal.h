@@ -17,4 +17,7 @@ int hc_cache_pin(void *ctx, struct hc_blocking_call *call,
 int hc_cache_unpin(void *ctx, struct hc_blocking_call *call,
                    const ProtobufCMessage *message, struct hc_error *err);
 
+/* For the log and the audit log: what a removal has taken. */
+void hc_cache_note_removed(struct hc_blocking_call *call, uint64_t files, uint64_t bytes);
+
 #endif

@@ -14,6 +14,15 @@
 
 enum { ANSWER_MAX = 16 };
 
+int hc_confirm_check(const struct hc_command_options *options, struct hc_error *err)
+{
+    if (!options->json)
+        return 0;
+    return hc_fail(err, HC_CANCELLED,
+                   "nothing is done without consent, and with --json there is no "
+                   "question: give --yes, or --dry-run to see what would be removed");
+}
+
 int hc_confirm(const char *question, struct hc_error *err)
 {
     char answer[ANSWER_MAX] = "";

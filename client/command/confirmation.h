@@ -5,7 +5,12 @@
 #ifndef HC_COMMAND_CONFIRMATION_H
 #define HC_COMMAND_CONFIRMATION_H
 
+#include "command.h"
+
 #include <hubcache/error.h>
+
+/* CANCELLED with --json: the one object on standard output leaves no place for a plan. */
+int hc_confirm_check(const struct hc_command_options *options, struct hc_error *err);
 
 /*
  * Asks "<question> [y/N]" on the terminal. 0: the person agrees. -1, CANCELLED: the

@@ -11,15 +11,12 @@
 #include "client/cache_call.h"
 #include "confirmation.h"
 #include "output.h"
-#include "repo_spec.h"
-#include "table.h"
+#include "removal_output.h"
 #include "units.h"
 
 #include <jansson.h>
-#include <stdio.h>
-#include <time.h>
 
-enum { KEY_DRY_RUN = 1024, COMMIT_SHOWN = 12, QUESTION_MAX = 256 };
+enum { KEY_DRY_RUN = 1024, NOTE_SIZE = 256 };
 
 typedef Hubcache__V1__EvictResponse evict_response;
 
@@ -30,151 +27,44 @@ struct evict_options {
 
 /* --- the output --------------------------------------------------------------------- */
 
-static const char *held_by_word(Hubcache__V1__HeldBy held_by)
+static int evict_print_json(const struct hc_removal_output *output,
+                            const evict_response *response, struct hc_error *err)
 {
-    static const char *const words[] = {"",         "lease",   "pin",      "keep",
-                                        "transfer", "failure", "retention"};
+    json_t *whole = hc_removal_json(output);
+    char *text;
 
-    return (size_t)held_by < sizeof words / sizeof *words ? words[held_by] : "unknown";
-}
-
-static json_t *json_of_text_or_null(const char *text)
-{
-    return text[0] ? json_string(text) : json_null();
-}
-
-static json_t *json_of_removed(const evict_response *response)
-{
-    json_t *rows = json_array();
-
-    for (size_t i = 0; i < response->n_removed; i++) {
-        const Hubcache__V1__Removed *row = response->removed[i];
-        const char *type = hc_repo_type_name((enum hc_repo_type)row->repo_type);
-        char used[HC_UNITS_TEXT_MAX];
-
-        hc_time_format(used, row->last_used);
-        (void)json_array_append_new(
-            rows, json_pack("{ss ss so sI so ss}", "repo_id", row->repo_id, "repo_type",
-                            type ? type : "", "commit_hash",
-                            json_of_text_or_null(row->commit_hash), "freed_bytes",
-                            (json_int_t)row->freed_bytes, "last_used",
-                            json_of_text_or_null(used), "detail", row->detail));
-    }
-    return rows;
-}
-
-static json_t *json_of_kept(const evict_response *response)
-{
-    json_t *rows = json_array();
-
-    for (size_t i = 0; i < response->n_kept; i++) {
-        const Hubcache__V1__Kept *row = response->kept[i];
-        const char *type = hc_repo_type_name((enum hc_repo_type)row->repo_type);
-
-        (void)json_array_append_new(
-            rows, json_pack("{ss ss ss ss ss}", "repo_id", row->repo_id, "repo_type",
-                            type ? type : "", "commit_hash", row->commit_hash, "held_by",
-                            held_by_word(row->held_by), "detail", row->detail));
-    }
-    return rows;
-}
-
-static int evict_print_json(const evict_response *response, bool is_dry_run,
-                            struct hc_error *err)
-{
-    json_t *whole =
-        json_pack("{so so sI sI sb}", "removed", json_of_removed(response), "kept",
-                  json_of_kept(response), "freed_bytes",
-                  (json_int_t)response->freed_bytes, "missing_bytes",
-                  (json_int_t)response->missing_bytes, "dry_run", (int)is_dry_run);
-    char *text = whole ? json_dumps(whole, 0) : NULL;
-
+    if (whole)
+        (void)json_object_set_new(whole, "missing_bytes",
+                                  json_integer((json_int_t)response->missing_bytes));
+    text = whole ? json_dumps(whole, 0) : NULL;
     json_decref(whole);
     return hc_output_print_json(text, err);
 }
 
-static int row_add(struct hc_table *table, const char *const cells[],
-                   struct hc_error *err)
+static int evict_print(const struct hc_removal_output *output,
+                       const evict_response *response, struct hc_error *err)
 {
-    for (size_t i = 0; table->columns[i]; i++) {
-        if (hc_table_add(table, cells[i], err) < 0)
-            return -1;
-    }
-    return 0;
-}
+    char missing[HC_UNITS_TEXT_MAX], note[NOTE_SIZE];
 
-static int print_removed(const evict_response *response, struct hc_error *err)
-{
-    static const char *const columns[] = {"ID",        "REVISION", ">FREED",
-                                          "LAST_USED", "WHY",      NULL};
-    HC_AUTO_VALUE(hc_table) table = {.columns = columns};
-    int64_t now_s = (int64_t)time(NULL);
-
-    for (size_t i = 0; i < response->n_removed; i++) {
-        const Hubcache__V1__Removed *row = response->removed[i];
-        char id[256], commit[COMMIT_SHOWN + 1], freed[HC_UNITS_TEXT_MAX],
-            used[HC_UNITS_TEXT_MAX];
-
-        hc_repo_spec_format((enum hc_repo_type)row->repo_type, row->repo_id, id);
-        (void)hc_format(commit, sizeof commit, "%.*s", COMMIT_SHOWN, row->commit_hash);
-        hc_bytes_format(freed, row->freed_bytes);
-        hc_age_format(used, row->last_used, now_s);
-        if (row_add(&table, (const char *const[]){id, commit, freed, used, row->detail},
-                    err) < 0)
-            return -1;
-    }
-    hc_table_print(&table);
-    return 0;
-}
-
-static int print_kept(const evict_response *response, struct hc_error *err)
-{
-    static const char *const columns[] = {"KEPT", "REVISION", "HELD_BY", "DETAIL", NULL};
-    HC_AUTO_VALUE(hc_table) table = {.columns = columns};
-
-    if (response->n_kept == 0)
+    if (hc_removal_print(output, err) < 0)
+        return -1;
+    if (response->missing_bytes == 0)
         return 0;
-    for (size_t i = 0; i < response->n_kept; i++) {
-        const Hubcache__V1__Kept *row = response->kept[i];
-        char id[256], commit[COMMIT_SHOWN + 1];
-
-        hc_repo_spec_format((enum hc_repo_type)row->repo_type, row->repo_id, id);
-        (void)hc_format(commit, sizeof commit, "%.*s", COMMIT_SHOWN, row->commit_hash);
-        if (row_add(&table,
-                    (const char *const[]){id, commit, held_by_word(row->held_by),
-                                          row->detail},
-                    err) < 0)
-            return -1;
-    }
-    (void)putchar('\n');
-    hc_table_print(&table);
-    return 0;
-}
-
-/* "Would free 1.5 GB." */
-static int evict_print(const evict_response *response, const char *verb,
-                       struct hc_error *err)
-{
-    char freed[HC_UNITS_TEXT_MAX], missing[HC_UNITS_TEXT_MAX];
-
-    if (response->n_removed > 0 && print_removed(response, err) < 0)
-        return -1;
-    if (print_kept(response, err) < 0)
-        return -1;
-    hc_bytes_format(freed, response->freed_bytes);
     hc_bytes_format(missing, response->missing_bytes);
-    (void)printf("%s %s.\n", verb, freed);
-    if (response->missing_bytes > 0)
-        (void)printf("%s are missing: all else is in use.\n", missing);
-    return hc_output_flush(err);
+    (void)hc_format(note, sizeof note, "%s are missing: all else is in use", missing);
+    hc_output_print_note(note);
+    return 0;
 }
 
 /* --- the calls ---------------------------------------------------------------------- */
 
 static ProtobufCMessage *evict_call(struct hc_client *client, uint64_t bytes,
-                                    bool is_dry_run, struct hc_error *err)
+                                    bool is_dry_run, struct hc_removal_output *output,
+                                    struct hc_error *err)
 {
     Hubcache__V1__EvictRequest request;
+    const evict_response *response;
+    ProtobufCMessage *answer;
     const struct hc_channel_request call = {
         .method = HC_CACHE_METHOD("Evict"),
         .message = &request.base,
@@ -184,30 +74,38 @@ static ProtobufCMessage *evict_call(struct hc_client *client, uint64_t bytes,
     hubcache__v1__evict_request__init(&request);
     request.bytes = bytes;
     request.dry_run = is_dry_run;
-    return hc_cache_call(client, &call, err);
+    answer = hc_cache_call(client, &call, err);
+    response = (const void *)answer;
+    if (response)
+        *output = (struct hc_removal_output){response->removed,     response->n_removed,
+                                             response->kept,        response->n_kept,
+                                             response->freed_bytes, is_dry_run};
+    return answer;
 }
 
-static int evict_ask_person(const evict_response *plan, struct hc_error *err)
+static void evict_set_status(struct evict_options *options,
+                             const evict_response *response)
 {
-    char question[QUESTION_MAX], freed[HC_UNITS_TEXT_MAX];
-
-    hc_bytes_format(freed, plan->freed_bytes);
-    (void)hc_format(question, sizeof question, "Evict %zu entries, %s?", plan->n_removed,
-                    freed);
-    return hc_confirm(question, err);
+    options->base.exit_status =
+        response->missing_bytes > 0 ? HC_EXIT_FAILURE : HC_EXIT_OK;
 }
 
-/* 1: the person agrees; 0: there is nothing to agree to. */
-static int evict_preview(struct hc_client *client, uint64_t bytes, struct hc_error *err)
+/* 1: the person agrees; 0: there is nothing to agree to, and the plan is the answer. */
+static int evict_preview(struct hc_client *client, struct evict_options *options,
+                         uint64_t bytes, struct hc_error *err)
 {
-    HC_AUTO_MESSAGE *answer = evict_call(client, bytes, true, err);
-    const evict_response *plan = (const void *)answer;
+    struct hc_removal_output plan;
+    HC_AUTO_MESSAGE *answer = NULL;
 
-    if (!plan || evict_print(plan, "Would free", err) < 0)
+    if (hc_confirm_check(options->base.common, err) < 0)
         return -1;
-    if (plan->n_removed == 0)
+    answer = evict_call(client, bytes, true, &plan, err);
+    if (!answer || evict_print(&plan, (const void *)answer, err) < 0)
+        return -1;
+    evict_set_status(options, (const void *)answer);
+    if (plan.removed_count == 0)
         return 0;
-    return evict_ask_person(plan, err) < 0 ? -1 : 1;
+    return hc_confirm("Remove this from the cache?", err) < 0 ? -1 : 1;
 }
 
 static int evict_parse_size(const struct evict_options *options, uint64_t *bytes,
@@ -225,25 +123,26 @@ static int evict_parse_size(const struct evict_options *options, uint64_t *bytes
 
 static int evict_run(struct hc_client *client, void *input, struct hc_error *err)
 {
-    const struct evict_options *options = input;
+    struct evict_options *options = input;
+    HC_AUTO_MESSAGE *answer = NULL;
+    struct hc_removal_output output;
+    const evict_response *response;
     uint64_t bytes;
     int agreed = 1;
 
     if (evict_parse_size(options, &bytes, err) < 0)
         return -1;
     if (!options->is_dry_run && !options->is_agreed)
-        agreed = evict_preview(client, bytes, err);
+        agreed = evict_preview(client, options, bytes, err);
     if (agreed <= 0)
         return agreed;
-
-    HC_AUTO_MESSAGE *answer = evict_call(client, bytes, options->is_dry_run, err);
-    const evict_response *response = (const void *)answer;
-
-    if (!response)
+    answer = evict_call(client, bytes, options->is_dry_run, &output, err);
+    if (!answer)
         return -1;
-    if (options->base.common->json)
-        return evict_print_json(response, options->is_dry_run, err);
-    return evict_print(response, options->is_dry_run ? "Would free" : "Freed", err);
+    response = (const void *)answer;
+    evict_set_status(options, response);
+    return options->base.common->json ? evict_print_json(&output, response, err)
+                                      : evict_print(&output, response, err);
 }
 
 static error_t evict_option_parse(int key, char *arg, struct argp_state *state)
@@ -264,7 +163,8 @@ static error_t evict_option_parse(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp_option evict_list[] = {
-    {"dry-run", KEY_DRY_RUN, NULL, 0, "Only tell what would go, and what is held", 0},
+    {"dry-run", KEY_DRY_RUN, NULL, 0, "Only tell what would be removed, and what is held",
+     0},
     {"yes", 'y', NULL, 0, "Do not ask", 0},
     {0},
 };

@@ -110,7 +110,7 @@ static error_t pin_option_parse(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp_option pin_list[] = {
-    {"reason", KEY_REASON, "TEXT", 0, "why, for people who look at it later", 0},
+    {"reason", KEY_REASON, "TEXT", 0, "Why, for people who look at it later", 0},
     {0},
 };
 

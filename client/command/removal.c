@@ -194,18 +194,25 @@ static int removal_print(const struct removal_options *options,
     return hc_output_print_json(line, err);
 }
 
-/* Shows the plan, also before the question. With --json, the one object is the last. */
+/*
+ * Shows the plan. 1: the person agrees to it. 0: there is nothing to agree to, and the
+ * plan is what is to be told.
+ */
 static int rm_confirm(struct hc_client *client, const struct rm_request *request,
-                      struct hc_error *err)
+                      struct removal_options *options, struct hc_error *err)
 {
     struct hc_removal_output plan;
-    HC_AUTO_MESSAGE *answer = rm_call(client, request, true, &plan, err);
+    HC_AUTO_MESSAGE *answer = NULL;
 
+    if (hc_confirm_check(options->base.common, err) < 0)
+        return -1;
+    answer = rm_call(client, request, true, &plan, err);
     if (!answer || hc_removal_print(&plan, err) < 0)
         return -1;
+    options->base.exit_status = plan.kept_count > 0 ? HC_EXIT_FAILURE : HC_EXIT_OK;
     if (plan.removed_count == 0)
         return 0;
-    return hc_confirm("Remove this from the cache?", err);
+    return hc_confirm("Remove this from the cache?", err) < 0 ? -1 : 1;
 }
 
 static int rm_run(struct hc_client *client, void *input, struct hc_error *err)
@@ -214,12 +221,14 @@ static int rm_run(struct hc_client *client, void *input, struct hc_error *err)
     HC_AUTO_VALUE(rm_request) request = {0};
     struct hc_removal_output output;
     HC_AUTO_MESSAGE *answer = NULL;
+    int agreed = 1;
 
     if (rm_request_init(&request, client, options, err) < 0)
         return -1;
-    if (!options->is_dry_run && !options->is_agreed &&
-        rm_confirm(client, &request, err) < 0)
-        return -1;
+    if (!options->is_dry_run && !options->is_agreed)
+        agreed = rm_confirm(client, &request, options, err);
+    if (agreed <= 0)
+        return agreed;
     answer = rm_call(client, &request, options->is_dry_run, &output, err);
     if (!answer)
         return -1;
@@ -318,19 +327,26 @@ static ProtobufCMessage *prune_call(struct hc_client *client,
     return answer;
 }
 
-static int prune_confirm(struct hc_client *client, const struct removal_options *options,
+/* As rm_confirm(). */
+static int prune_confirm(struct hc_client *client, struct removal_options *options,
                          struct hc_error *err)
 {
     struct hc_removal_output plan;
-    HC_AUTO_MESSAGE *answer = prune_call(client, options, true, &plan, err);
-    const Hubcache__V1__PruneResponse *response = (const void *)answer;
+    const Hubcache__V1__PruneResponse *response;
+    HC_AUTO_MESSAGE *answer = NULL;
 
+    if (hc_confirm_check(options->base.common, err) < 0)
+        return -1;
+    answer = prune_call(client, options, true, &plan, err);
+    response = (const void *)answer;
     if (!response || findings_print(response, err) < 0 ||
         hc_removal_print(&plan, err) < 0)
         return -1;
+    options->base.exit_status =
+        hc_removal_has_failed(&plan) ? HC_EXIT_FAILURE : HC_EXIT_OK;
     if (plan.removed_count == 0 && response->finding_total == 0)
         return 0;
-    return hc_confirm("Remove this from the cache?", err);
+    return hc_confirm("Remove this from the cache?", err) < 0 ? -1 : 1;
 }
 
 static int prune_run(struct hc_client *client, void *input, struct hc_error *err)
@@ -339,10 +355,12 @@ static int prune_run(struct hc_client *client, void *input, struct hc_error *err
     const Hubcache__V1__PruneResponse *response;
     struct hc_removal_output output;
     HC_AUTO_MESSAGE *answer = NULL;
+    int agreed = 1;
 
-    if (!options->is_dry_run && !options->is_agreed &&
-        prune_confirm(client, options, err) < 0)
-        return -1;
+    if (!options->is_dry_run && !options->is_agreed)
+        agreed = prune_confirm(client, options, err);
+    if (agreed <= 0)
+        return agreed;
     answer = prune_call(client, options, options->is_dry_run, &output, err);
     if (!answer)
         return -1;
@@ -381,19 +399,19 @@ static error_t removal_option_parse(int key, char *arg, struct argp_state *state
 }
 
 #define CONSENT_OPTIONS                                                                  \
-    {"dry-run", KEY_DRY_RUN, NULL, 0, "only tell what would be removed", 0},             \
-        {"yes", 'y', NULL, 0, "do not ask", 0}
+    {"dry-run", KEY_DRY_RUN, NULL, 0, "Only tell what would be removed", 0},             \
+        {"yes", 'y', NULL, 0, "Do not ask", 0}
 
 static const struct argp_option rm_list[] = {
     {"include", KEY_INCLUDE, "PATTERN", 0,
-     "only files that match the pattern; may be repeated", 0},
+     "Only files that match the pattern; may be repeated", 0},
     CONSENT_OPTIONS,
     {0},
 };
 
 static const struct argp_option prune_list[] = {
     {"unused-for", KEY_UNUSED_FOR, "DURATION", 0,
-     "only revisions that were not used for so long, such as 7d; by default 1h", 0},
+     "Only revisions that were not used for so long, such as 7d; by default 1h", 0},
     CONSENT_OPTIONS,
     {0},
 };

@@ -42,7 +42,8 @@ static int table_add_removed(struct hc_table *table, const Hubcache__V1__Removed
                              struct hc_error *err)
 {
     char repo[256], commit[16], freed[HC_UNITS_TEXT_MAX], used[HC_UNITS_TEXT_MAX];
-    const char *const cells[] = {repo, commit, removed->filename, freed, used};
+    const char *const cells[] = {repo,  commit, removed->filename,
+                                 freed, used,   removed->detail};
 
     hc_repo_spec_format((enum hc_repo_type)removed->repo_type, removed->repo_id, repo);
     (void)snprintf(commit, sizeof commit, "%.*s", COMMIT_SHOWN, removed->commit_hash);
@@ -69,8 +70,8 @@ static void print_kept(const Hubcache__V1__Kept *kept)
 
 int hc_removal_print(const struct hc_removal_output *output, struct hc_error *err)
 {
-    static const char *const columns[] = {"ID",     "REVISION",  "FILE",
-                                          ">FREED", "LAST_USED", NULL};
+    static const char *const columns[] = {"ID",        "REVISION", "FILE", ">FREED",
+                                          "LAST_USED", "WHY",      NULL};
     HC_AUTO_VALUE(hc_table) table = {.columns = columns};
     char freed[HC_UNITS_TEXT_MAX], note[NOTE_SIZE];
 

@@ -38,7 +38,7 @@ _hubcache()
         pull) word="$common $choice --to --include --exclude" ;;
         prefetch) word="$common $choice --include --exclude --no-wait" ;;
         policy) word="test $common --as --group" ;;
-        evict) word="$common --dry-run --yes" ;;
+        evict) word="$common --dry-run -y --yes" ;;
         verify) word="$common --repair --dry-run --rate" ;;
         rm) word="$common --include --dry-run -y --yes" ;;
         prune) word="$common --unused-for --dry-run -y --yes" ;;

@@ -134,10 +134,44 @@ def test_the_command_shows_a_plan_and_asks(server, cache):
     code, output, errors = evict(server, "3MB")
     assert code == 1 and "--yes" in errors and NAMES[0] in output
     assert cached(cache) == set(NAMES[:3])
+    code, output, errors = evict(server, "3MB", "--json")  # the one object is no plan
+    assert code == 1 and json.loads(output)["error"]["exit_code"] == 1 and "--yes" in errors
+    assert cached(cache) == set(NAMES[:3])
     done = evict_json(server, "3MB", "--yes")
     assert done["removed"] == plan["removed"] and done["freed_bytes"] == plan["freed_bytes"]
     assert cached(cache) == {NAMES[2]}
     assert evict(server, "much")[0] == 2
+
+
+def test_room_that_is_in_use_is_missing_and_the_exit_status_says_so(server, cache):
+    fetch(server, NAMES[0], options={"lease": {"seconds": 60}})
+    for consent in ("--yes", "--dry-run", None):
+        code, output, errors = evict(server, "1MB", *([consent] if consent else []))
+        assert code == 1 and output == ""
+        assert f"kept: model/{NAMES[0]}@" in errors and "1.0 MB are missing" in errors
+    code, output, _ = evict(server, "1MB", "--yes", "--json")
+    answer = json.loads(output)
+    assert code == 1 and answer["missing_bytes"] == 1000000 and answer["removed"] == []
+    assert [row["held_by"] for row in answer["kept"]] == ["lease"]
+    assert cached(cache) == {NAMES[0]}
+
+
+def test_the_audit_log_has_what_an_eviction_took_and_nothing_of_a_plan(serve, filled, cache,
+                                                                       tmp_path):
+    audit = tmp_path / "audit.log"
+    server = serve(cache, filled.endpoint, arguments=["--audit-log", str(audit)])
+    fetch(server, NAMES[0])
+    evict_json(server, "1MB", "--dry-run")
+    done = evict_json(server, "1MB", "--yes")
+
+    def lines():
+        found = [json.loads(line) for line in audit.read_text().splitlines()]
+        return [line for line in found if line.get("rpc", "").endswith("/Evict")]
+
+    wait_until(lambda: len(lines()) == 2, "a line for each call")
+    plan, taken = lines()
+    assert not plan.get("bytes") and not plan.get("files")
+    assert taken["bytes"] == done["freed_bytes"] > 0 and taken["files"] > 0
 
 
 def test_two_replicas_keep_one_limit(serve, filled, cache):

@@ -118,6 +118,10 @@ def test_without_consent_nothing_goes(maker, offline, newest, cache):
 
     assert result.returncode == 1
     assert "org/name" in result.stdout and "--yes" in result.stderr
+    for command in (["rm", "org/name"], ["prune"]):
+        result = hubcache(*command, "--json", server=offline())
+        assert result.returncode == 1 and "--yes" in result.stderr
+        assert json.loads(result.stdout)["error"]["exit_code"] == 1
     assert assert_clean(newest, cache)[FOLDER]["revisions"].keys() == {MAIN, OTHER}
 
 
