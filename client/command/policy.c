@@ -70,7 +70,7 @@ static int policy_print_json(const test_response *response, struct hc_error *err
                   "aliased_repo_id", response->aliased_repo_id, "aliased_revision",
                   response->aliased_revision, "verdicts", json_of_verdicts(response),
                   "conditions", json_of_conditions(response), "admin", response->admin);
-    char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+    char *text = json ? json_dumps(json, 0) : NULL;
 
     json_decref(json);
     return hc_output_print_json(text, err);
@@ -129,6 +129,9 @@ static int request_fill(test_request *request, struct policy_options *options,
         return hc_fail_field(err, HC_INVALID_OPTIONS, "command",
                              "'policy %.100s': there is 'policy test REPO [FILE]'",
                              arguments[0]);
+    if (options->groups.count > 0 && !options->caller)
+        return hc_fail_field(err, HC_INVALID_OPTIONS, "groups",
+                             "--group is for the caller of --as, which is missing");
     if (hc_repo_spec_parse(arguments[1], spec, err) < 0)
         return -1;
     if (options->base.argument_count > 2 &&

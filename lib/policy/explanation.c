@@ -28,6 +28,21 @@ static void condition_add(struct hc_explanation *explanation, const char *format
     va_end(args);
 }
 
+/* In the largest unit that has no fraction. */
+static void condition_add_duration(struct hc_explanation *explanation, const char *key,
+                                   int64_t ms)
+{
+    static const struct {
+        const char *name;
+        int64_t ms;
+    } units[] = {{"d", 86400000}, {"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}};
+    size_t i = 0;
+
+    while (ms == 0 ? units[i].ms != 1000 : ms % units[i].ms != 0)
+        i++;
+    condition_add(explanation, "%s: %" PRId64 "%s", key, ms / units[i].ms, units[i].name);
+}
+
 /* As the file could have them. */
 static void explanation_add_conditions(struct hc_explanation *explanation)
 {
@@ -38,8 +53,7 @@ static void explanation_add_conditions(struct hc_explanation *explanation)
     if (rule->require_commit)
         condition_add(explanation, "require_commit: true");
     if (rule->has_max_staleness)
-        condition_add(explanation, "max_staleness: %" PRId64 "ms",
-                      rule->max_staleness_ms);
+        condition_add_duration(explanation, "max_staleness", rule->max_staleness_ms);
     if (rule->offline)
         condition_add(explanation, "offline: true");
     if (rule->max_file_size > 0)
@@ -50,7 +64,7 @@ static void explanation_add_conditions(struct hc_explanation *explanation)
     if (rule->token_file)
         condition_add(explanation, "token_file: %s", rule->token_file);
     if (rule->retention_ms > 0)
-        condition_add(explanation, "retention: %" PRId64 "ms", rule->retention_ms);
+        condition_add_duration(explanation, "retention", rule->retention_ms);
 }
 
 static void reason_fill(struct hc_rule_reason *reason,

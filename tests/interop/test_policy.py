@@ -126,6 +126,30 @@ def test_callers_have_what_their_rules_say(hub, serve, cache, tmp_path, tokens):
         assert (part.file_count, part.excluded_total) == (1, len(FILES) - 1)
 
 
+def test_the_command_says_why_a_request_is_denied(hub, serve, cache, tmp_path):
+    path = tmp_path / "policy.yaml"
+    path.write_text("version: 1\nrules:\n"
+                    "- {name: team, callers: ['group:research'], repos: ['org/*'],\n"
+                    "   action: allow, require_commit: true, max_staleness: 60m,\n"
+                    "   retention: 90s}\n")
+    server = serve(cache, hub.endpoint, arguments=["--policy", str(path)])
+
+    mine = hubcache("policy", "test", MODEL, server=server)
+    theirs = hubcache("policy", "test", MODEL, "--as", "alice", "--group", "research",
+                      "--json", server=server)
+
+    assert mine.returncode == 0 and "decision: allowed" in mine.stdout
+    assert "callers: none matches 'anonymous'" in mine.stdout
+    answer = json.loads(theirs.stdout.splitlines()[0])
+    assert theirs.returncode == 4 and not answer["allowed"] and answer["rule"] == "team"
+    assert answer["conditions"] == ["require_commit: true", "max_staleness: 1h",
+                                    "retention: 90s"]
+    assert answer["verdicts"] == [{"rule": "team", "matches": True, "reason": "decides",
+                                   "line": 3}]
+    alone = hubcache("policy", "test", MODEL, "--group", "research", server=server)
+    assert alone.returncode == 2 and "--as" in alone.stderr
+
+
 def test_a_swapped_policy_takes_effect_and_a_wrong_one_does_not(hub, serve, cache, policy):
     server = serve(cache, hub.endpoint, arguments=["--policy", str(policy.path),
                                                    "--http-listen", "127.0.0.1:0"])
