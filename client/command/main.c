@@ -15,11 +15,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define COMMANDS                                                                         \
-    "file, snapshot, download, cat, pull, ls, du, policy, prefetch, verify, lease, "     \
-    "run, info "                                                                         \
-    "or help"
-
 enum { HEAP_KEPT_MAX = 32 * 1024 * 1024 }; /* bytes that are free */
 
 struct command_line {
@@ -35,6 +30,7 @@ HC_PUBLIC const char *argp_program_version = "hubcache " HC_CLIENT_VERSION;
 static error_t main_option_parse(int key, char *arg, struct argp_state *state)
 {
     struct command_line *line = state->input;
+    char names[HC_SUBCOMMAND_NAMES_MAX];
 
     switch (key) {
     case ARGP_KEY_INIT:
@@ -46,7 +42,8 @@ static error_t main_option_parse(int key, char *arg, struct argp_state *state)
         state->next = state->argc;
         return 0;
     case ARGP_KEY_NO_ARGS:
-        hc_command_refuse(state, "a command is needed: " COMMANDS);
+        hc_subcommand_names(names);
+        hc_command_refuse(state, "a command is needed: %s or help", names);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -58,10 +55,11 @@ static const struct argp_child children[] = {{&hc_command_argp, 0, NULL, 0}, {0}
 static const struct argp argp = {
     .parser = main_option_parse,
     .args_doc = "file REPO FILENAME...\nsnapshot REPO\ndownload REPO [FILENAME...]\n"
-                "cat REPO FILENAME\npull REPO --to DIR\nls [REPO...]\ndu "
-                "[REPO...]\npolicy test REPO [FILE]\nprefetch "
-                "REPO...\nverify [REPO...]\nlease ls|renew|release [ID...]\nrun REPO -- "
-                "COMMAND...\ninfo\nhelp [COMMAND]",
+                "cat REPO FILENAME\npull REPO --to DIR\nls [REPO...]\ndu [REPO...]\n"
+                "rm REPO[@REVISION]|COMMIT...\nprune\nevict [SIZE]\nverify [REPO...]\n"
+                "pin REPO\nunpin REPO\nlease ls|renew|release [ID...]\n"
+                "run REPO -- COMMAND...\nprefetch REPO...\npolicy test REPO [FILE]\n"
+                "info\nhelp [COMMAND]",
     .doc =
         "Asks a hubcached where files of Hugging Face Hub repos are on this machine."
         "\vEach command has its own --help. Exit status: 0 done, 1 other failure, 2 "
@@ -73,7 +71,11 @@ static const struct argp argp = {
 
 static int unknown_refuse(const char *name)
 {
-    (void)fprintf(stderr, "hubcache: '%s' is not a command: write " COMMANDS "\n", name);
+    char names[HC_SUBCOMMAND_NAMES_MAX];
+
+    hc_subcommand_names(names);
+    (void)fprintf(stderr, "hubcache: '%s' is not a command: write %s or help\n", name,
+                  names);
     return HC_EXIT_USAGE;
 }
 

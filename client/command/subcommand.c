@@ -452,6 +452,19 @@ const struct hc_subcommand *hc_subcommand_find(const char *name)
     return NULL;
 }
 
+void hc_subcommand_names(char text[HC_SUBCOMMAND_NAMES_MAX])
+{
+    size_t length = 0;
+
+    text[0] = '\0';
+    for (size_t i = 0; i < sizeof subcommands / sizeof *subcommands; i++)
+        length += (size_t)snprintf(text + length, HC_SUBCOMMAND_NAMES_MAX - length,
+                                   "%s%s", i > 0 ? ", " : "", subcommands[i].name);
+    for (size_t i = 0; i < sizeof cache_commands / sizeof *cache_commands; i++)
+        length += (size_t)snprintf(text + length, HC_SUBCOMMAND_NAMES_MAX - length,
+                                   ", %s", cache_commands[i]->name);
+}
+
 /* --- running one -------------------------------------------------------------------- */
 
 struct subcommand_line {
@@ -507,6 +520,15 @@ static void subcommand_take_arguments(struct subcommand_line *line,
                           line->options.filenames[subcommand->names_max]);
 }
 
+/* A command with several forms has one a line. */
+static void subcommand_refuse_missing(const struct hc_subcommand *subcommand,
+                                      const struct argp_state *state)
+{
+    if (strchr(subcommand->arguments, '\n'))
+        hc_command_refuse(state, "an argument is missing");
+    hc_command_refuse(state, "an argument is missing: %s", subcommand->arguments);
+}
+
 /* NOLINTNEXTLINE(readability-non-const-parameter): argp decides on the type */
 static error_t subcommand_option_parse(int key, char *arg, struct argp_state *state)
 {
@@ -522,8 +544,7 @@ static error_t subcommand_option_parse(int key, char *arg, struct argp_state *st
         return 0;
     case ARGP_KEY_END:
         if (line->cache && line->cache->argument_count < line->subcommand->arguments_min)
-            hc_command_refuse(state, "an argument is missing: %s",
-                              line->subcommand->arguments);
+            subcommand_refuse_missing(line->subcommand, state);
         if (line->subcommand->has_repo && !line->options.repo.id)
             hc_command_refuse(state, "a repo is needed");
         if (line->options.filename_count < line->subcommand->names_min &&

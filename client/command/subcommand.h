@@ -56,6 +56,10 @@ enum { HC_ARGUMENTS_ANY = 1 << 30 };
 /* NULL when there is none of that name. */
 const struct hc_subcommand *hc_subcommand_find(const char *name);
 
+/* "file, snapshot, …", for messages. */
+enum { HC_SUBCOMMAND_NAMES_MAX = 256 };
+void hc_subcommand_names(char text[HC_SUBCOMMAND_NAMES_MAX]);
+
 /* Parses the options, connects, runs, and returns the exit code. */
 int hc_subcommand_run(const struct hc_subcommand *subcommand, int argc, char **argv,
                       struct hc_command_options *common);

@@ -3,6 +3,7 @@
  * The forms that are understood, "[…]" being optional and TYPES the plural of a type:
  *
  *   [hf://][TYPES/][org/]name[@revision][/path]
+ *   TYPE/org/name[@revision][/path], as `hf cache ls` and `hubcache ls` write it
  *   https://host/[TYPES/][org/]name[/(blob|raw|resolve|tree)/revision[/path]]
  *
  * A revision of the first form ends at a slash, but for refs/pr/N and refs/convert/NAME;
@@ -64,19 +65,21 @@ static void part_decode(char *part)
     *to = '\0';
 }
 
-/* "datasets/" and so on, if a name follows. */
+/* "datasets/" and so on, if a name follows; also "dataset/", which `hubcache ls` writes
+ * and which may be an organization's name otherwise: then one slash follows, not two. */
 static void name_take_type(struct repo_name *name, const char **rest)
 {
     for (int i = HC_REPO_MODEL; i <= HC_REPO_KERNEL; i++) {
         const char *type = hc_repo_type_name((enum hc_repo_type)i);
-        size_t length = strlen(type);
+        const char *end = *rest + strlen(type);
+        bool is_plural = hc_text_starts(*rest, type) && *end == 's';
 
-        if (strncmp(*rest, type, length) == 0 &&
-            strncmp(*rest + length, "s/", strlen("s/")) == 0) {
-            name->type = (enum hc_repo_type)i;
-            *rest += length + strlen("s/");
-            return;
-        }
+        if (!hc_text_starts(*rest, type) || end[is_plural] != '/' ||
+            (!is_plural && !strchr(end + 1, '/')))
+            continue;
+        name->type = (enum hc_repo_type)i;
+        *rest = end + is_plural + 1;
+        return;
     }
 }
 

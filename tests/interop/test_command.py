@@ -5,6 +5,7 @@ lead to the command to type, programs get JSON, and a download shows its progres
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 
@@ -67,8 +68,18 @@ def test_help_has_three_names():
     assert hubcache("help", "nonsense").returncode == 2
 
 
+def test_what_is_no_command_is_answered_with_all_commands():
+    refused = hubcache("nonsense")
+    assert refused.returncode == 2 and refused.stdout == ""
+    named = re.search(": write (.*) or help$", refused.stderr.strip())[1].split(", ")
+    shown = re.findall(r"hubcache \[OPTION\.\.\.\] ([a-z]+)", hubcache("--help").stdout)
+    assert set(named) == set(shown) - {"help"} and len(named) == len(set(named))
+    assert all(hubcache(name, "--help").returncode == 0 for name in named)
+
+
 @pytest.mark.parametrize("repo, expected", [
     (f"datasets/{MODEL}", f"hubcache file {MODEL} a.json --repo-type dataset"),
+    (f"dataset/{MODEL}", f"hubcache file {MODEL} a.json --repo-type dataset"),
     (f"{MODEL}@v1.0", f"hubcache file {MODEL} a.json --revision v1.0"),
     (f"hf://{MODEL}@v1.0", f"hubcache file {MODEL} a.json --revision v1.0"),
     (f"https://huggingface.co/{MODEL}", f"hubcache file {MODEL} a.json"),

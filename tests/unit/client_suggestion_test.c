@@ -46,6 +46,18 @@ static void a_type_before_the_id_is_the_option(void **state)
                      "hubcache file org/name data/a.csv --repo-type dataset");
 }
 
+static void a_name_of_the_list_of_repos_is_understood(void **state)
+{
+    (void)state;
+    assert_suggested("snapshot", "model/org/name",
+                     "hubcache snapshot org/name --repo-type model");
+    assert_suggested("snapshot", "dataset/org/name@v1",
+                     "hubcache snapshot org/name --repo-type dataset --revision v1");
+    assert_not_suggested("model/name"); /* an organization may have this name */
+    assert_not_suggested("models");
+    assert_not_suggested("modeling/org/name");
+}
+
 static void a_revision_after_the_id_is_the_option(void **state)
 {
     (void)state;
@@ -150,6 +162,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_type_before_the_id_is_the_option),
+        cmocka_unit_test(a_name_of_the_list_of_repos_is_understood),
         cmocka_unit_test(a_revision_after_the_id_is_the_option),
         cmocka_unit_test(an_hf_name_is_understood_whole),
         cmocka_unit_test(a_pages_address_is_understood_whole),
