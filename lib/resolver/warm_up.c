@@ -19,6 +19,7 @@
 #include <base/available_memory.h>
 #include <base/hash.h>
 #include <base/read_ahead.h>
+#include <cache/memo.h>
 #include <policy/patterns.h>
 
 #include <string.h>
@@ -328,6 +329,7 @@ void hc_warm_up_snapshot(struct hc_warm_ups *warm_ups,
 {
     const struct hc_patterns *patterns = selection->patterns;
     uint64_t key = key_add(HC_HASH_START, snapshot->path);
+    char decision_key[HC_MEMO_PATH_MAX + 1];
     struct hc_error ignored;
     struct warm_up *warm_up;
 
@@ -335,6 +337,9 @@ void hc_warm_up_snapshot(struct hc_warm_ups *warm_ups,
         key = key_add(key_add(key, "+"), patterns->allow[i]);
     for (size_t i = 0; i < patterns->ignore_count; i++)
         key = key_add(key_add(key, "-"), patterns->ignore[i]);
+    if (hc_decision_format_key(selection->decision, decision_key, sizeof decision_key) >=
+        0)
+        key = key_add(key_add(key, "!"), decision_key);
     if (!warm_ups_admit(warm_ups, key))
         return;
     warm_up = warm_up_new(warm_ups, options, key);
@@ -343,11 +348,12 @@ void hc_warm_up_snapshot(struct hc_warm_ups *warm_ups,
         return;
     }
     warm_up->directory = hc_text_copy(snapshot->path, &ignored);
-    warm_up_submit(warm_up, warm_up->directory &&
-                                strings_copy(&warm_up->names, patterns->allow,
-                                             patterns->allow_count) &&
-                                strings_copy(&warm_up->ignore, patterns->ignore,
-                                             patterns->ignore_count));
+    warm_up_submit(
+        warm_up,
+        warm_up->directory &&
+            hc_decision_copy(&warm_up->decision, selection->decision, &ignored) == 0 &&
+            strings_copy(&warm_up->names, patterns->allow, patterns->allow_count) &&
+            strings_copy(&warm_up->ignore, patterns->ignore, patterns->ignore_count));
 }
 
 /* ---- opening and closing ----------------------------------------------------------- */
