@@ -257,18 +257,14 @@ static int blob_lock_take(const struct hc_cache *cache, const struct hc_blob_id 
     return taken;
 }
 
-/* The blob, or the symlink in its place, or the plain file of a snapshot. */
-static int quarantine_move_file(const struct hc_cache *cache, const struct hc_repo *repo,
-                                const struct hc_blob_check *check,
-                                struct hc_quarantined *quarantined, struct hc_error *err)
+/* With the blob's lock: finds what leads to the file, and writes the record. 1; 0: it is
+ * another file by now; -1. */
+static int file_prepare(const struct hc_cache *cache, const struct hc_repo *repo,
+                        const struct hc_blob_check *check,
+                        struct hc_quarantined *quarantined, struct hc_error *err)
 {
-    const struct hc_blob_id blob = {repo->folder, check->etag};
     bool is_plain = strstr(check->path, "/snapshots/") != NULL;
-    HC_AUTO(hc_blob_lock) *lock = NULL;
-    int taken = blob_lock_take(cache, &blob, &lock, err);
 
-    if (taken <= 0)
-        return taken;
     if (!hc_blob_check_holds(check))
         return 0;
     if ((is_plain ? hc_strings_add(&quarantined->pointers, check->path, err)
@@ -278,6 +274,22 @@ static int quarantine_move_file(const struct hc_cache *cache, const struct hc_re
             0 ||
         record_write(cache, check, quarantined, err) < 0)
         return -1;
+    return 1;
+}
+
+/* The blob, or the symlink in its place, or the plain file of a snapshot. */
+static int quarantine_move_file(const struct hc_cache *cache, const struct hc_repo *repo,
+                                const struct hc_blob_check *check,
+                                struct hc_quarantined *quarantined, struct hc_error *err)
+{
+    const struct hc_blob_id blob = {repo->folder, check->etag};
+    HC_AUTO(hc_blob_lock) *lock = NULL;
+    int taken = blob_lock_take(cache, &blob, &lock, err);
+
+    if (taken == 1)
+        taken = file_prepare(cache, repo, check, quarantined, err);
+    if (taken <= 0)
+        return taken;
     taken = quarantine_rename(cache, check->path, quarantined->path, err);
     if (taken != 0)
         return taken < 0 ? -1 : 0;
@@ -392,6 +404,42 @@ int hc_quarantine_move(const struct hc_cache *cache, const struct hc_repo *repo,
     return moved == 0 && move.stays
                ? quarantine_move_file(cache, repo, check, quarantined, err)
                : moved;
+}
+
+int hc_quarantine_link(const struct hc_cache *cache, const struct hc_repo *repo,
+                       const struct hc_blob_check *check,
+                       struct hc_quarantined *quarantined, struct hc_error *err)
+{
+    const struct hc_blob_id blob = {repo->folder, check->etag};
+    int root = hc_cache_fd(cache), taken;
+    HC_AUTO(hc_blob_lock) *lock = NULL;
+    char hash[HC_PAYLOAD_HASH_SIZE];
+
+    if (strstr(check->path, "/snapshots/") ||
+        hc_payload_read_link(check->root, check->path, hash))
+        return 0;
+    taken = blob_lock_take(cache, &blob, &lock, err);
+    if (taken == 1)
+        taken = file_prepare(cache, repo, check, quarantined, err);
+    if (taken == 1 && quarantined->pointers.count > 0 &&
+        linkat(root, check->path, root, quarantined->path, 0) == 0)
+        return 1;
+    hc_quarantine_unlink(cache, quarantined);
+    return taken < 0 ? -1 : 0;
+}
+
+void hc_quarantine_unlink(const struct hc_cache *cache,
+                          struct hc_quarantined *quarantined)
+{
+    int root = hc_cache_fd(cache);
+    char record[PATH_MAX];
+
+    if (quarantined->path[0] &&
+        hc_format(record, sizeof record, "%s.json", quarantined->path) > 0) {
+        (void)unlinkat(root, quarantined->path, 0);
+        (void)unlinkat(root, record, 0);
+    }
+    hc_quarantined_clear(quarantined);
 }
 
 /* A blob in the quarantine, which its record goes with. */

@@ -11,6 +11,9 @@
  *   3. the pointers are removed, so that the reference client's scanner finds none that
  *      dangles, and what this process remembers of them is forgotten
  *
+ * If the blob can be fetched again, its path need not vanish: hc_quarantine_link() gives
+ * the file a name in the quarantine, and then right bytes are renamed over the blob.
+ *
  * A payload of the shared store (§1.9) is moved only if no repo that has it under
  * another name proves it right; then every repo's symlink to it goes, and its manifest.
  *
@@ -46,6 +49,17 @@ int hc_quarantine_move(const struct hc_cache *cache, const struct hc_repo *repo,
                        const struct hc_blob_check *check,
                        struct hc_quarantined *quarantined, struct hc_error *err);
 void hc_quarantined_clear(struct hc_quarantined *quarantined);
+
+/* The same, but the blob stays in its place, too: for a caller that fetches it anew next,
+ * over it. 0 also of a file without pointers, or that cannot have a second name: a plain
+ * file of a snapshot, a payload, and any file of a volume without hard links. */
+int hc_quarantine_link(const struct hc_cache *cache, const struct hc_repo *repo,
+                       const struct hc_blob_check *check,
+                       struct hc_quarantined *quarantined, struct hc_error *err);
+
+/* Takes the second name back, and clears `quarantined`. */
+void hc_quarantine_unlink(const struct hc_cache *cache,
+                          struct hc_quarantined *quarantined);
 HC_DEFINE_AUTO_VALUE(hc_quarantined, hc_quarantined_clear)
 
 /* Adds the files of snapshots of `repo` that lead to blobs/<etag>. */

@@ -155,6 +155,14 @@ static int scrub_found(void *ctx, struct hc_finding *finding, struct hc_error *e
     return scrub->found ? scrub->found(scrub->ctx, finding, err) : 0;
 }
 
+static int scrub_fetch_over(void *ctx, const struct hc_finding *finding,
+                            struct hc_error *err)
+{
+    const struct scrub_pass *pass = ctx;
+
+    return pass->scrub->fetch_over(pass->scrub->ctx, finding, err);
+}
+
 static int scrub_make_pass(struct scrub_pass *pass, struct hc_error *err)
 {
     const struct hc_scrub *scrub = pass->scrub;
@@ -164,6 +172,7 @@ static int scrub_make_pass(struct scrub_pass *pass, struct hc_error *err)
         .cache = scrub->cache,
         .request = scrub->request,
         .found = scrub_found,
+        .fetch_over = scrub->fetch_over ? scrub_fetch_over : NULL,
         .passed = scrub_passed,
         .ctx = pass,
         .after = state->pass_path[0] ? &after : NULL,

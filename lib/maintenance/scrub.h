@@ -33,6 +33,7 @@ struct hc_scrub {
 
     /* Optional: as in struct hc_verification. */
     int (*found)(void *ctx, struct hc_finding *finding, struct hc_error *err);
+    int (*fetch_over)(void *ctx, const struct hc_finding *finding, struct hc_error *err);
     void *ctx;
     struct hc_verify_result *result; /* Required. Zeroed; what this call does of a pass */
     struct hc_cancellation *cancellation; /* Optional. */

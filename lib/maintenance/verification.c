@@ -224,6 +224,35 @@ static struct hc_finding finding_of(enum hc_finding_kind kind, const struct part
                                .actual = check->actual};
 }
 
+/* 1: its path has right bytes, and the finding was told; 0: it is to be moved; -1. */
+static int pass_fetch_over(struct pass *pass, const struct part *part,
+                           const struct hc_blob_check *check, struct hc_error *err)
+{
+    const struct hc_verification *options = pass->options;
+    HC_AUTO_VALUE(hc_quarantined) quarantined = {.path = ""};
+    struct hc_finding finding = finding_of(HC_CORRUPT_BLOB, part, check);
+    char action[PATH_MAX + 32];
+    struct hc_error failure;
+
+    if (!options->fetch_over || hc_quarantine_link(options->cache, &part->repo, check,
+                                                   &quarantined, &failure) != 1)
+        return 0;
+    finding.pointers = (const char *const *)quarantined.pointers.items;
+    finding.pointer_count = quarantined.pointers.count;
+    if (options->fetch_over(options->ctx, &finding, &failure) < 0 ||
+        hc_blob_check_holds(check)) {
+        hc_quarantine_unlink(options->cache, &quarantined);
+        return hc_cancellation_check(options->cancellation, err);
+    }
+    pass->has_moved = true;
+    pass->result->repaired += finding.pointer_count;
+    (void)hc_format(action, sizeof action, "moved to %s; fetched again",
+                    quarantined.path);
+    finding.action = action;
+    finding.is_repaired = true;
+    return pass_tell(pass, &finding, NULL, err) < 0 ? -1 : 1;
+}
+
 /* A failure to move it is told, and the pass goes on. */
 static int pass_move_corrupt(struct pass *pass, const struct part *part,
                              const struct hc_blob_check *check, struct hc_error *err)
@@ -242,6 +271,16 @@ static int pass_move_corrupt(struct pass *pass, const struct part *part,
                     moved < 0 ? failure.message : quarantined.path);
     finding.action = action;
     return pass_tell(pass, &finding, &quarantined.pointers, err);
+}
+
+static int pass_take_corrupt(struct pass *pass, const struct part *part,
+                             const struct hc_blob_check *check, struct hc_error *err)
+{
+    int fetched = pass_fetch_over(pass, part, check, err);
+
+    if (fetched != 0)
+        return fetched < 0 ? -1 : 0;
+    return pass_move_corrupt(pass, part, check, err);
 }
 
 static int pass_tell_blob(struct pass *pass, const struct part *part,
@@ -272,7 +311,7 @@ static int pass_judge(struct pass *pass, const struct part *part,
     case HC_BLOB_CORRUPT:
         return pass->options->request->dry_run
                    ? pass_tell_blob(pass, part, HC_CORRUPT_BLOB, check, err)
-                   : pass_move_corrupt(pass, part, check, err);
+                   : pass_take_corrupt(pass, part, check, err);
     case HC_BLOB_UNVERIFIABLE:
         return pass_tell_blob(pass, part, HC_UNVERIFIABLE_BLOB, check, err);
     case HC_BLOB_UNREADABLE:

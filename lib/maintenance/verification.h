@@ -27,6 +27,9 @@ struct hc_verification {
 
     /* Optional: what is told of each finding; may set its `action`. -1 ends the pass. */
     int (*found)(void *ctx, struct hc_finding *finding, struct hc_error *err);
+    /* Optional: fetches right bytes over a corrupt blob, which the finding's pointers
+     * lead to, so that these never vanish. -1: it could not; then the blob is moved. */
+    int (*fetch_over)(void *ctx, const struct hc_finding *finding, struct hc_error *err);
     /* Optional: called after each file. -1 ends the pass. */
     int (*passed)(void *ctx, const struct hc_verify_position *position,
                   const struct hc_verify_result *result, struct hc_error *err);

@@ -67,6 +67,26 @@ static int verify_fetch(const struct verify_run *run, const struct pointed_file 
     return 0;
 }
 
+/* One of the files is enough: they have their bytes in common. */
+static int verify_fetch_over(void *ctx, const struct hc_finding *finding,
+                             struct hc_error *err)
+{
+    const struct verify_run *run = ctx;
+    struct hc_file_request request = {.options = run->request->options};
+    struct pointed_file file;
+    struct hc_file fetched;
+
+    if (!pointed_file_parse(&file, finding->pointers[0]))
+        return hc_fail(err, HC_CACHE_IO, "its path is unsafe");
+    request.repo = (struct hc_target){file.repo.id, file.repo.type, file.commit};
+    request.filename = file.path;
+    request.options.force_download = true;
+    if (hc_resolve_file(run->resolver, &request, run->cancellation, &fetched, err) < 0)
+        return -1;
+    hc_file_clear(&fetched);
+    return 0;
+}
+
 /* How many files could not be fetched; `failure` is of the last of them. */
 static size_t verify_repair(const struct verify_run *run,
                             const struct hc_finding *finding, struct hc_error *failure)
@@ -88,7 +108,7 @@ static size_t verify_repair(const struct verify_run *run,
 
 static bool finding_is_repairable(const struct hc_finding *finding)
 {
-    return finding->pointer_count > 0 &&
+    return finding->pointer_count > 0 && !finding->is_repaired &&
            (finding->kind == HC_CORRUPT_BLOB || finding->kind == HC_DANGLING_POINTER);
 }
 
@@ -144,6 +164,7 @@ int hc_resolver_verify(struct hc_resolver *resolver,
         .cache = resolver->cache,
         .request = request,
         .found = verify_found,
+        .fetch_over = request->repair ? verify_fetch_over : NULL,
         .ctx = &run,
         .cancellation = cancellation,
     };
@@ -174,6 +195,7 @@ int hc_resolver_scrub(struct hc_resolver *resolver,
         .lock = &resolver->scrub_lock,
         .interval_ms = request->interval_ms,
         .found = verify_found,
+        .fetch_over = verify.repair ? verify_fetch_over : NULL,
         .ctx = &run,
         .result = result,
         .cancellation = cancellation,

@@ -2,8 +2,8 @@
 /*
  * The promise: after a verification, no caller is answered a corrupt blob, whatever
  * memory, proofs and other repos have of it: online the next resolution fetches the right
- * bytes, or the verification has done so itself; offline the failure says why the file is
- * not there.
+ * bytes, or the verification has done so itself, and then its path has not vanished
+ * meanwhile; offline the failure says why the file is not there.
  */
 #include "resolver_fixture.h"
 
@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -134,6 +135,59 @@ static void a_repair_fetches_at_once(void **state)
     resolve_config(f, HC_SOURCE_CACHE);
 }
 
+/* ---- a path that stays ------------------------------------------------------------- */
+
+/* Which names of a directory are taken away from now on. */
+static int watch_directory(const char *dir)
+{
+    int watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+
+    assert_true(watch >= 0);
+    assert_true(inotify_add_watch(watch, dir, IN_DELETE | IN_MOVED_FROM) >= 0);
+    return watch;
+}
+
+static void assert_kept(int watch, const char *name)
+{
+    _Alignas(struct inotify_event) char events[4096];
+    ssize_t size = read(watch, events, sizeof events);
+
+    for (ssize_t at = 0; at < size;) {
+        const struct inotify_event *event =
+            (const struct inotify_event *)(const void *)(events + at);
+
+        assert_string_not_equal(event->len > 0 ? event->name : "", name);
+        at += (ssize_t)(sizeof *event + event->len);
+    }
+}
+
+static void a_path_does_not_vanish_while_its_bytes_are_fetched_again(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO_FREE char *file = NULL;
+    char actions[4096], blob[PATH_MAX], snapshot[PATH_MAX], *name;
+
+    expect_snapshot(f, HC_SOURCE_HUB);
+    file = temp_dir_path(f->dir, pointer_path(f->commit, "config.json"));
+    assert_non_null(realpath(file, blob));
+    corrupt_file(f, "config.json");
+    (void)snprintf(snapshot, sizeof snapshot, "%.*s", (int)(strrchr(file, '/') - file),
+                   file);
+    name = strrchr(blob, '/');
+    *name++ = '\0';
+
+    HC_AUTO_CLOSE int pointers = watch_directory(snapshot);
+    HC_AUTO_CLOSE int blobs = watch_directory(blob);
+
+    assert_int_equal(verify(f, true, actions).repaired, 1);
+    assert_non_null(strstr(actions, "corrupt_blob: moved to .hubcache/quarantine/"));
+    assert_kept(pointers, "config.json");
+    assert_kept(blobs, name);
+    assert_int_equal(temp_dir_count(f->dir, ".hubcache/quarantine"), 2);
+    assert_string_equal((verify(f, false, actions), actions), "");
+    resolve_config(f, HC_SOURCE_CACHE);
+}
+
 static void a_repair_brings_back_what_dangles(void **state)
 {
     struct fixture *f = *state;
@@ -230,6 +284,7 @@ int main(void)
         test(the_next_resolution_fetches_a_right_file),
         test(a_snapshot_that_was_proved_is_completed_again),
         test(a_repair_fetches_at_once),
+        test(a_path_does_not_vanish_while_its_bytes_are_fetched_again),
         test(a_repair_brings_back_what_dangles),
         test(a_repair_takes_no_wrong_bytes_from_another_repo),
         test(offline_the_failure_says_that_it_was_quarantined),

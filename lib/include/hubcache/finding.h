@@ -9,6 +9,7 @@
 #include <hubcache/error.h>
 #include <hubcache/repo.h>
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,17 +17,17 @@
 extern "C" {
 #endif
 
-/* The numbers are those of hubcache.v1.FindingKind. */
+/* The numbers, in sequence, are those of hubcache.v1.FindingKind. */
 enum hc_finding_kind {
-    HC_CORRUPT_BLOB = 1,      /* its content does not hash to its name */
-    HC_UNVERIFIABLE_BLOB = 2, /* its name is no hash */
-    HC_UNREADABLE_BLOB = 3,
-    HC_DANGLING_POINTER = 4, /* its blob is not there */
-    HC_ORPHAN_BLOB = 5,      /* no pointer leads to it */
-    HC_STRAY_TEMPORARY = 6,  /* no process writes it any more */
-    HC_DANGLING_REF = 7,     /* its snapshot is not there */
-    HC_ORPHAN_PAYLOAD = 8,   /* of the shared blob store: no repo refers to it */
-    HC_FINDING_KINDS = 9     /* one more than the last */
+    HC_CORRUPT_BLOB = 1,  /* its content does not hash to its name */
+    HC_UNVERIFIABLE_BLOB, /* its name is no hash */
+    HC_UNREADABLE_BLOB,
+    HC_DANGLING_POINTER, /* its blob is not there */
+    HC_ORPHAN_BLOB,      /* no pointer leads to it */
+    HC_STRAY_TEMPORARY,  /* no process writes it any more */
+    HC_DANGLING_REF,     /* its snapshot is not there */
+    HC_ORPHAN_PAYLOAD,   /* of the shared blob store: no repo refers to it */
+    HC_FINDING_KINDS     /* one more than the last */
 };
 
 /* Strings are borrowed for the call that gets it. */
@@ -40,6 +41,7 @@ struct hc_finding {
     const char *actual;          /* what a corrupt blob hashes to; "": not known */
     const char *const *pointers; /* files of snapshots that lead to it */
     size_t pointer_count;
+    bool is_repaired; /* its path never vanished, and has right bytes by now */
 };
 
 /* "corrupt_blob" and so on, as logs and metrics name it. */

@@ -3,7 +3,8 @@
  * Verification: every blob is hashed and compared with its name, and what is wrong or
  * left over is told. A corrupt blob is moved to .hubcache/quarantine with the pointers
  * that lead to it, so that the next resolution fetches it again; or it is fetched again
- * at once. Files are read at idle I/O priority, and the page cache is left as it was.
+ * at once, and then its path stays, if the volume has hard links. Files are read at idle
+ * I/O priority, and the page cache is left as it was.
  *
  * A blob that is fetched, replaced or removed meanwhile is passed over. What one
  * verification finds another one, or another client, may have mended by then. It may hang
