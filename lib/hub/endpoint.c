@@ -27,6 +27,7 @@
 
 struct hc_endpoint {
     char *url;
+    atomic_bool is_private;
     struct {
         pthread_mutex_t lock;
         struct hc_breaker breaker;
@@ -227,6 +228,19 @@ void hc_endpoint_free(struct hc_endpoint *endpoint)
 const char *hc_endpoint_url(const struct hc_endpoint *endpoint)
 {
     return endpoint->url;
+}
+
+bool hc_endpoint_has_url(const struct hc_endpoint *endpoint, const char *url)
+{
+    size_t length = strlen(endpoint->url);
+
+    return strncmp(url, endpoint->url, length) == 0 &&
+           url[length + strspn(url + length, "/")] == '\0';
+}
+
+atomic_bool *hc_endpoint_private_flag(struct hc_endpoint *endpoint)
+{
+    return &endpoint->is_private;
 }
 
 int hc_endpoint_acquire(struct hc_endpoint *endpoint, struct hc_endpoint_permit *permit,

@@ -11,6 +11,8 @@
 #include "breaker.h"
 #include "response.h"
 
+#include <stdatomic.h>
+
 struct hc_endpoint;
 
 /* `url` is checked, and copied without slashes at its end. INVALID_OPTIONS when it is no
@@ -24,6 +26,13 @@ HC_DEFINE_AUTO(hc_endpoint, hc_endpoint_free)
 void hc_endpoint_set_budget(struct hc_endpoint *endpoint, unsigned requests_per_second);
 
 const char *hc_endpoint_url(const struct hc_endpoint *endpoint);
+
+/* Whether that is its URL, but for slashes at the end. */
+bool hc_endpoint_has_url(const struct hc_endpoint *endpoint, const char *url);
+
+/* Whether it is at a private address, so that it may lead to others; see
+ * hc_http_pool_allow_private(). */
+atomic_bool *hc_endpoint_private_flag(struct hc_endpoint *endpoint);
 
 /* For one request: hc_endpoint_acquire(), and if that returns 0 hc_endpoint_report().
  * Zero but for what is required; used for one request after the other. */

@@ -313,6 +313,14 @@ static struct curl_slist *request_make_headers(const struct hc_http_request *req
     return headers_add(list, "Authorization: Bearer ", request->token);
 }
 
+/* Whether an answer may lead to a private address. */
+static bool request_allows_private(const struct hc_http_request *request,
+                                   const struct hc_http_pool *pool)
+{
+    return atomic_load(&pool->allows_private) ||
+           (request->allows_private && atomic_load(request->allows_private));
+}
+
 /* Whether the exchange may connect to this address. */
 static bool exchange_may_connect(struct exchange *exchange,
                                  const struct sockaddr *address)
@@ -322,9 +330,11 @@ static bool exchange_may_connect(struct exchange *exchange,
 
     if (!hc_address_is_private(address) || hc_address_is_of_proxy(address, request->url))
         return true;
-    if (!request->is_redirect_target)
+    if (!request->is_redirect_target && request->allows_private)
+        atomic_store(request->allows_private, true);
+    else if (!request->is_redirect_target)
         hc_http_pool_allow_private(pool);
-    return atomic_load(&pool->allows_private);
+    return request_allows_private(request, pool);
 }
 
 /* Curl is about to connect. The address is checked here and not when the URL was, for a
@@ -549,7 +559,7 @@ int hc_http_perform(struct hc_http_pool *pool, const struct hc_http_request *req
                     struct hc_hub_response *response, struct hc_error *err)
 {
     bool is_refused = request->is_redirect_target &&
-                      !atomic_load(&pool->allows_private) &&
+                      !request_allows_private(request, pool) &&
                       hc_address_url_is_private(request->url);
     CURLM *connections = NULL;
     struct exchange exchange = {.curl = hc_http_pool_borrow(pool, &connections),

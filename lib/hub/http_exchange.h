@@ -29,10 +29,12 @@ struct hc_http_request {
     const char *traceparent; /* Optional: a header */
     bool is_redirect_target; /* a response led here: refuse a private address, unless the
                                 pool allows it */
-    uint64_t offset;         /* Optional: asks for the bytes from here on */
-    uint64_t until;          /* Optional: and before this one */
-    unsigned timeout_s;      /* see HC_RATE_MIN */
-    unsigned total_s;        /* Optional: of the whole exchange */
+    atomic_bool *allows_private; /* Optional: of the endpoint that is asked, and set when
+                                    that is at a private address; NULL: the pool's */
+    uint64_t offset;             /* Optional: asks for the bytes from here on */
+    uint64_t until;              /* Optional: and before this one */
+    unsigned timeout_s;          /* see HC_RATE_MIN */
+    unsigned total_s;            /* Optional: of the whole exchange */
     struct hc_cancellation *cancellation;
     /* Gets the body of a 2xx response. 1 ends the exchange: the receiver has enough; -1
      * ends it with that error. */

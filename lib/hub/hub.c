@@ -171,11 +171,12 @@ static int query_send_get(void *ctx, struct hc_hub_request *request, struct hc_e
 static int download_get_located(struct hc_hub_request *request, struct hc_error *err)
 {
     const struct hc_hub *hub = request->hub;
+    size_t count = request->credentials->endpoint ? 0 : hub->endpoint_count;
 
-    if (!hc_url_join(request->http.url, hc_hub_endpoint(hub),
+    if (!hc_url_join(request->http.url, request->target.endpoint,
                      request->download->location))
         return hc_fail(err, HC_BAD_HUB_REPLY, "the file's location is no URL");
-    for (size_t i = hub->endpoint_count; i-- > 0;) {
+    for (size_t i = count; i-- > 0;) {
         if (hc_url_same_origin(request->http.url, hc_endpoint_url(hub->endpoints[i])))
             hc_hub_request_set_endpoint(request, hub->endpoints[i]);
     }
@@ -244,6 +245,7 @@ struct hc_hub *hc_hub_open(const struct hc_settings *settings, struct hc_error *
     hub->download_timeout_s = settings->download_timeout_s;
     hub->retries = settings->retries;
     hub->retry_base_ms = settings->retry_base_ms;
+    hub->shared.requests_per_second = settings->requests_per_second;
     if (hub_add_endpoints(hub, settings, err) < 0)
         return NULL;
     hub->pool = hub_open_pool(settings, err);
@@ -265,6 +267,8 @@ void hc_hub_close(struct hc_hub *hub)
     hc_single_flights_clear(&hub->queries);
     for (size_t i = 0; i < hub->shared.storage_host_count; i++)
         hc_endpoint_free(hub->shared.storage_hosts[i]);
+    for (size_t i = 0; i < hub->shared.other_count; i++)
+        hc_endpoint_free(hub->shared.others[i]);
     (void)pthread_mutex_destroy(&hub->shared.lock);
     for (size_t i = 0; i < hub->endpoint_count; i++)
         hc_endpoint_free(hub->endpoints[i]);
@@ -274,9 +278,14 @@ void hc_hub_close(struct hc_hub *hub)
 void hc_hub_set_rates(struct hc_hub *hub, unsigned requests_per_second,
                       uint64_t bytes_per_second)
 {
+    HC_LOCKED(&hub->shared.lock);
+
     hc_http_pool_set_bandwidth(hub->pool, bytes_per_second);
+    hub->shared.requests_per_second = requests_per_second;
     for (size_t i = 0; i < hub->endpoint_count; i++)
         hc_endpoint_set_budget(hub->endpoints[i], requests_per_second);
+    for (size_t i = 0; i < hub->shared.other_count; i++)
+        hc_endpoint_set_budget(hub->shared.others[i], requests_per_second);
 }
 
 int hc_hub_get(struct hc_hub *hub, const struct hc_hub_download *download,
@@ -297,7 +306,7 @@ int hc_hub_get(struct hc_hub *hub, const struct hc_hub_download *download,
         return hc_hub_query_run(&query, err);
     hc_hub_request_init(&request, hub, credentials, &query.target);
     request.download = download;
-    request.has_mirror = hub->endpoint_count > 1 && !credentials->hub_only;
+    request.has_mirror = hc_hub_endpoint_count(hub, credentials) > 1;
     if (download_get_located(&request, err) == 0)
         return 0;
     if (request.has_mirror && !request.has_begun && hc_retry_may_help(err))
@@ -310,18 +319,66 @@ void hc_hub_counts(const struct hc_hub *hub, struct hc_hub_counts *counts)
     hc_hub_tally_read(&hub->tally, counts);
 }
 
-bool hc_hub_endpoint_state(const struct hc_hub *hub, size_t number,
+/* The Hub, its mirrors, the others. */
+bool hc_hub_endpoint_state(struct hc_hub *hub, size_t number,
                            struct hc_endpoint_state *state)
 {
-    if (number >= hub->endpoint_count)
+    size_t other = number - hub->endpoint_count;
+    HC_LOCKED(&hub->shared.lock);
+
+    if (number >= hub->endpoint_count && other >= hub->shared.other_count)
         return false;
-    hc_endpoint_state(hub->endpoints[number], state);
+    hc_endpoint_state(number < hub->endpoint_count ? hub->endpoints[number]
+                                                   : hub->shared.others[other],
+                      state);
     return true;
 }
 
 const char *hc_hub_endpoint(const struct hc_hub *hub)
 {
     return hc_endpoint_url(hub->endpoints[0]);
+}
+
+bool hc_hub_has_endpoint(const struct hc_hub *hub, const char *url)
+{
+    return hc_endpoint_has_url(hub->endpoints[0], url);
+}
+
+/* With the lock. NULL: it cannot be added. */
+static struct hc_endpoint *hub_find_other(struct hc_hub *hub, const char *url,
+                                          struct hc_error *err)
+{
+    struct hc_endpoint *endpoint;
+
+    for (size_t i = 0; i < hub->shared.other_count; i++) {
+        if (hc_endpoint_has_url(hub->shared.others[i], url))
+            return hub->shared.others[i];
+    }
+    if (hub->shared.other_count == HC_OTHER_ENDPOINTS_MAX) {
+        (void)hc_fail_field(err, HC_INVALID_OPTIONS, "endpoint",
+                            "there are %d other endpoints since the start, and no more "
+                            "are possible: restart to forget those of earlier policies",
+                            HC_OTHER_ENDPOINTS_MAX);
+        return NULL;
+    }
+    endpoint = hc_endpoint_new(url, hub->shared.requests_per_second, err);
+    if (!endpoint)
+        return NULL;
+    if (hc_address_url_is_private(url))
+        atomic_store(hc_endpoint_private_flag(endpoint), true);
+    return hub->shared.others[hub->shared.other_count++] = endpoint;
+}
+
+int hc_hub_find_endpoint(struct hc_hub *hub, const char *url,
+                         struct hc_endpoint **endpoint, struct hc_error *err)
+{
+    HC_LOCKED(&hub->shared.lock);
+
+    *endpoint = NULL;
+    if (hc_hub_has_endpoint(hub, url))
+        return 0;
+    *endpoint = hub_find_other(hub, url, err);
+    return *endpoint ? 0 : -1;
 }
 
 /* With the lock. */

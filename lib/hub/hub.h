@@ -21,6 +21,10 @@
  *
  * A token goes to the endpoint's host and port only, never to where a redirect leads
  * beyond, and never to a mirror.
+ *
+ * Credentials may name another endpoint (hc_hub_find_endpoint), which is then asked in
+ * place of the Hub. It shares the connections and the time-outs with the Hub, and nothing
+ * else: circuit breaker, budget and the callers of a shared query are its own.
  */
 #ifndef HC_HUB_HUB_H
 #define HC_HUB_HUB_H
@@ -37,16 +41,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct hc_endpoint;
 struct hc_hub;
 
-enum { HC_TRACEPARENT_MAX = 55 };
+enum { HC_TRACEPARENT_MAX = 55, HC_OTHER_ENDPOINTS_MAX = 64 };
 
 /* With what the Hub is asked for one caller, and for how long. Borrowed. */
 struct hc_hub_credentials {
     const char *token;                    /* sent as a bearer token; NULL or "": none */
     struct hc_cancellation *cancellation; /* may be NULL */
-    bool no_retry;      /* the caller has an older answer to fall back on: send it once */
-    bool hub_only;      /* the mirrors are not asked */
+    bool no_retry; /* the caller has an older answer to fall back on: send it once */
+    bool hub_only; /* the mirrors are not asked */
+    struct hc_endpoint *endpoint; /* NULL: the Hub and its mirrors; else this one, in
+                                     place of all of them */
     uint64_t key;       /* of the caller: its share of the connections is used */
     bool is_background; /* the caller's transfers give way to those of others */
     char traceparent[HC_TRACEPARENT_MAX + 1]; /* "": none */
@@ -87,6 +94,17 @@ HC_DEFINE_AUTO_VALUE(hc_repo_info, hc_repo_info_clear)
 struct hc_hub *hc_hub_open(const struct hc_settings *settings, struct hc_error *err);
 void hc_hub_close(struct hc_hub *hub);
 HC_DEFINE_AUTO(hc_hub, hc_hub_close)
+
+/*
+ * Another endpoint than the settings', of that URL: made at the first call, and there
+ * until the close. 0, and NULL when it is the endpoint of the settings; -1
+ * INVALID_OPTIONS: it is no URL of a Hub, or it is one more than HC_OTHER_ENDPOINTS_MAX.
+ */
+int hc_hub_find_endpoint(struct hc_hub *hub, const char *url,
+                         struct hc_endpoint **endpoint, struct hc_error *err);
+
+/* Whether the endpoint of the settings has that URL. */
+bool hc_hub_has_endpoint(const struct hc_hub *hub, const char *url);
 
 /* The limits of the settings, from any thread, while requests run; 0: none. */
 void hc_hub_set_rates(struct hc_hub *hub, unsigned requests_per_second,
@@ -164,7 +182,7 @@ int hc_hub_get(struct hc_hub *hub, const struct hc_hub_download *download,
 
 /* See <hubcache/hub_counts.h>. */
 void hc_hub_counts(const struct hc_hub *hub, struct hc_hub_counts *counts);
-bool hc_hub_endpoint_state(const struct hc_hub *hub, size_t number,
+bool hc_hub_endpoint_state(struct hc_hub *hub, size_t number,
                            struct hc_endpoint_state *state);
 
 /* The endpoint, borrowed. */

@@ -201,11 +201,14 @@ static bool request_speaks_for_hub(const struct hc_hub_request *request,
            request->response.error_code[0];
 }
 
-/* Whether the URL is of the Hub or of a mirror: these may be at private addresses. */
-static bool hub_has_endpoint_of(const struct hc_hub *hub, const char *url)
+/* Whether the URL is of the Hub or of a mirror, and these are asked: they may be at
+ * private addresses. */
+static bool request_is_to_settings(const struct hc_hub_request *request)
 {
-    for (size_t i = 0; i < hub->endpoint_count; i++) {
-        if (hc_url_same_origin(url, hc_endpoint_url(hub->endpoints[i])))
+    const struct hc_hub *hub = request->hub;
+
+    for (size_t i = 0; i < hub->endpoint_count && !request->credentials->endpoint; i++) {
+        if (hc_url_same_origin(request->http.url, hc_endpoint_url(hub->endpoints[i])))
             return true;
     }
     return false;
@@ -234,7 +237,11 @@ static int request_hop(struct hc_hub_request *request, struct hc_error *err)
     memcpy(&earlier, &request->response, offsetof(struct hc_hub_response, location));
     request->http.token =
         is_home && request->is_trusted ? request->credentials->token : NULL;
-    is_configured = is_home || hub_has_endpoint_of(request->hub, request->http.url);
+    is_configured = is_home || request_is_to_settings(request);
+    request->http.allows_private =
+        request->credentials->endpoint
+            ? hc_endpoint_private_flag(request->credentials->endpoint)
+            : NULL;
     request->host = request_host(request, is_configured);
     request->http.is_redirect_target = !is_configured;
     request->http.traceparent = is_configured ? request->credentials->traceparent : NULL;
@@ -273,6 +280,18 @@ static unsigned credentials_bound_timeout_s(unsigned most_s,
     return half_s > 1 ? (unsigned)half_s : 1;
 }
 
+size_t hc_hub_endpoint_count(const struct hc_hub *hub,
+                             const struct hc_hub_credentials *credentials)
+{
+    return credentials->hub_only || credentials->endpoint ? 1 : hub->endpoint_count;
+}
+
+struct hc_endpoint *hc_hub_first_endpoint(const struct hc_hub *hub,
+                                          const struct hc_hub_credentials *credentials)
+{
+    return credentials->endpoint ? credentials->endpoint : hub->endpoints[0];
+}
+
 void hc_hub_request_init(struct hc_hub_request *request, struct hc_hub *hub,
                          const struct hc_hub_credentials *credentials,
                          const struct hc_hub_target *target)
@@ -287,7 +306,7 @@ void hc_hub_request_init(struct hc_hub_request *request, struct hc_hub *hub,
     request->http.cancellation = credentials->cancellation;
     request->http.timeout_s =
         credentials_bound_timeout_s(hub->metadata_timeout_s, credentials);
-    hc_hub_request_set_endpoint(request, hub->endpoints[0]);
+    hc_hub_request_set_endpoint(request, hc_hub_first_endpoint(hub, credentials));
 }
 
 struct hc_breaker_key
@@ -305,7 +324,8 @@ void hc_hub_request_set_endpoint(struct hc_hub_request *request,
     const char *token = request->credentials->token;
 
     request->endpoint = endpoint;
-    request->is_trusted = endpoint == request->hub->endpoints[0];
+    request->is_trusted =
+        endpoint == hc_hub_first_endpoint(request->hub, request->credentials);
     request->target.endpoint = hc_endpoint_url(endpoint);
     request->target.had_token = request->is_trusted && token && token[0];
     request->key = hc_hub_request_breaker_key(request->credentials, request->target.repo,

@@ -29,6 +29,9 @@ struct hc_hub {
         pthread_mutex_t lock;
         struct hc_endpoint *storage_hosts[HC_STORAGE_HOSTS_MAX];
         size_t storage_host_count;
+        struct hc_endpoint *others[HC_OTHER_ENDPOINTS_MAX]; /* of credentials */
+        size_t other_count;
+        unsigned requests_per_second; /* the budget of each endpoint */
     } shared;
 };
 
@@ -48,7 +51,7 @@ struct hc_hub_request {
     struct hc_hub *hub;
     const struct hc_hub_credentials *credentials;
     struct hc_endpoint *endpoint;
-    bool is_trusted; /* it is the Hub itself, which may see the token */
+    bool is_trusted; /* it is the first endpoint, which may see the token */
     bool has_mirror; /* another endpoint is left, so do not wait for this one */
     const struct hc_hub_download *download; /* NULL: of metadata or JSON */
     bool has_begun;                         /* some of the file was passed on */
@@ -62,6 +65,12 @@ struct hc_hub_request {
     struct hc_http_request http;     /* the last exchange's; set its URL first */
     struct hc_hub_response response; /* of that; see hc_hub_request_attempt */
 };
+
+/* The endpoints that may be asked with these credentials, and the first of them. */
+size_t hc_hub_endpoint_count(const struct hc_hub *hub,
+                             const struct hc_hub_credentials *credentials);
+struct hc_endpoint *hc_hub_first_endpoint(const struct hc_hub *hub,
+                                          const struct hc_hub_credentials *credentials);
 
 /* To the first endpoint; a target that is a whole repo has no `path`. */
 void hc_hub_request_init(struct hc_hub_request *request, struct hc_hub *hub,

@@ -72,7 +72,8 @@ static int rotation_try(struct rotation *rotation, size_t i, struct hc_error *er
     struct hc_hub_request request;
 
     hc_hub_request_init(&request, query->hub, query->credentials, &query->target);
-    hc_hub_request_set_endpoint(&request, query->hub->endpoints[i]);
+    if (i > 0)
+        hc_hub_request_set_endpoint(&request, query->hub->endpoints[i]);
     request.download = query->download;
     request.has_mirror = rotation->left > 1 && rotation->progress[i] == ENDPOINT_NEW;
     if (query_send(query, &request, err) == 0)
@@ -102,7 +103,10 @@ static size_t rotation_choose(const struct rotation *rotation)
         const struct hc_breaker_key key =
             hc_hub_request_breaker_key(rotation->query->credentials,
                                        rotation->query->target.repo, i == 0);
-        int64_t unavailable_ms = hc_endpoint_unavailable_ms(hub->endpoints[i], &key);
+        struct hc_endpoint *endpoint =
+            i == 0 ? hc_hub_first_endpoint(hub, rotation->query->credentials)
+                   : hub->endpoints[i];
+        int64_t unavailable_ms = hc_endpoint_unavailable_ms(endpoint, &key);
 
         if (rotation->progress[i] != ENDPOINT_DONE && unavailable_ms < soonest_ms) {
             soonest_ms = unavailable_ms;
@@ -116,7 +120,7 @@ static size_t rotation_choose(const struct rotation *rotation)
  * postponed. */
 int hc_hub_query_run(const struct hc_hub_query *query, struct hc_error *err)
 {
-    size_t count = query->credentials->hub_only ? 1 : query->hub->endpoint_count;
+    size_t count = hc_hub_endpoint_count(query->hub, query->credentials);
     struct rotation rotation = {.query = query, .count = count, .left = count};
     int result = 1;
 

@@ -8,8 +8,8 @@
  *
  * A mirror's answer counts when it has what is asked for, or says that a commit has no
  * such file. A mirror gets no token, may lag behind and may lack repos, so its refusals
- * mean nothing. With `hub_only` in the credentials no mirror is asked. For the files of
- * this folder.
+ * mean nothing. With `hub_only` or `endpoint` in the credentials no mirror is asked. For
+ * the files of this folder.
  */
 #ifndef HC_HUB_MIRROR_H
 #define HC_HUB_MIRROR_H

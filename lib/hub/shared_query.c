@@ -23,6 +23,7 @@ struct query_flight {
     struct hc_keyed_hash token;
     bool no_retry;
     bool hub_only;
+    struct hc_endpoint *endpoint;
     struct hc_error failure;     /* when finished; reason HC_OK: it was answered */
     struct hc_error retry_later; /* when idle; reason HC_OK: none */
     void *answer;
@@ -37,6 +38,7 @@ static bool query_has_key(const struct hc_single_flight *flight, const void *key
 
     return of->no_retry == query->credentials->no_retry &&
            of->hub_only == query->credentials->hub_only &&
+           of->endpoint == query->credentials->endpoint &&
            strcmp(of->name, query->name) == 0 && hc_keyed_hash_equals(&of->token, &token);
 }
 
@@ -62,6 +64,7 @@ static struct hc_single_flight *query_create(const void *key, struct hc_error *e
     }
     of->no_retry = query->credentials->no_retry;
     of->hub_only = query->credentials->hub_only;
+    of->endpoint = query->credentials->endpoint;
     of->drop = query->drop;
     of->token = hc_keyed_hash_of(query->credentials->token);
     of->answer = calloc(1, query->answer_size);

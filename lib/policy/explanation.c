@@ -67,6 +67,20 @@ static void explanation_add_conditions(struct hc_explanation *explanation)
         condition_add_duration(explanation, "retention", rule->retention_ms);
 }
 
+/* Of the repo, which may be another rule's. */
+static void explanation_add_endpoint(struct hc_explanation *explanation,
+                                     const struct hc_policy_question *question)
+{
+    const struct hc_rule *rule =
+        hc_rules_find_endpoint(explanation->rules, question->type, question->repo_id);
+
+    if (!rule || !explanation->is_allowed)
+        return;
+    condition_add(explanation, "endpoint: %s", rule->endpoint);
+    if (rule->caller_token)
+        condition_add(explanation, "caller_token: true");
+}
+
 static void reason_fill(struct hc_rule_reason *reason,
                         const struct hc_explanation *explanation,
                         const struct hc_policy_question *question, const char *path)
@@ -149,6 +163,7 @@ int hc_explanation_make(struct hc_explanation *explanation, struct hc_rules *rul
     question.type = target.type;
     question.repo_id = target.id;
     question.revision = target.revision && target.revision[0] ? target.revision : "main";
+    explanation_add_endpoint(explanation, &question);
     return explanation_add_reasons(explanation, &question, path, err);
 }
 

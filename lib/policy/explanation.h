@@ -10,7 +10,7 @@
 
 #include "policy.h"
 
-enum { HC_CONDITIONS_MAX = 8, HC_CONDITION_SIZE = 192 };
+enum { HC_CONDITIONS_MAX = 10, HC_CONDITION_SIZE = 192 };
 
 /* Why a rule does or does not decide. */
 struct hc_rule_reason {

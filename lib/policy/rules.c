@@ -309,7 +309,7 @@ bool hc_rule_explain(const struct hc_rule *rule,
     return true;
 }
 
-/* ---- aliases, quotas, retention ---------------------------------------------------- */
+/* ---- aliases, quotas, retention, endpoints ----------------------------------------- */
 
 static int alias_compare(const void *one, const void *other)
 {
@@ -372,6 +372,24 @@ int64_t hc_rules_retention_ms(const struct hc_rules *rules, enum hc_repo_type ty
     return longest;
 }
 
+const struct hc_rule *hc_rules_find_endpoint(const struct hc_rules *rules,
+                                             enum hc_repo_type type, const char *repo_id)
+{
+    const struct hc_policy_question question = {.type = type, .repo_id = repo_id};
+    struct hc_rule_search texts;
+
+    if (!rules->has_endpoints)
+        return NULL;
+    hc_rule_search_begin(&texts, &question);
+    for (size_t i = 0; i < rules->count; i++) {
+        const struct hc_rule *rule = &rules->items[i];
+
+        if (rule->endpoint && rule_matches_target(rule, &question, texts.repo))
+            return rule;
+    }
+    return NULL;
+}
+
 const char *hc_rule_action_name(enum hc_rule_action action)
 {
     static const char *const names[] = {"allow", "deny", "admin"};
@@ -416,6 +434,7 @@ int hc_rules_compile(struct hc_rules *rules, struct hc_error *err)
             return -1;
         rules->probes[i] = rule_make_probe(&rules->items[i]);
         rules->has_admin |= rules->items[i].action == HC_RULE_ADMIN;
+        rules->has_endpoints |= rules->items[i].endpoint != NULL;
     }
     for (size_t i = 0; i < rules->quota_count; i++) {
         if (callers_compile(&rules->quotas[i].callers, err) < 0)
@@ -438,6 +457,7 @@ static void rule_clear(struct hc_rule *rule)
     free(rule->name);
     free(rule->message);
     free(rule->token_file);
+    free(rule->endpoint);
     callers_clear(&rule->callers);
     globs_clear(&rule->repos);
     globs_clear(&rule->revisions);

@@ -91,6 +91,11 @@ struct hc_rule {
     uint64_t max_file_size, max_snapshot_size; /* 0: any */
     int64_t retention_ms;                      /* 0: none */
     char *token_file;                          /* NULL: that of the settings */
+
+    /* Where the Hub has the repo, for every caller; see hc_rules_find_endpoint(). */
+    char *endpoint;                          /* NULL: that of the settings */
+    unsigned endpoint_line, endpoint_column; /* of the file */
+    bool caller_token;                       /* a caller's own token is sent there, too */
 };
 
 /* A repo at a revision, of `aliases` and `keep`. */
@@ -116,6 +121,7 @@ struct hc_rules {
     uint32_t generation; /* of this process, from 1 on: another one for each file read */
     bool denies;         /* what no rule matches */
     bool has_admin;      /* a rule of that action */
+    bool has_endpoints;  /* a rule with one */
     struct hc_rule *items;
     size_t count;
     struct hc_named_revision *aliases; /* sorted by name */
@@ -183,6 +189,13 @@ const struct hc_quota *hc_rules_find_quota(const struct hc_rules *rules,
 int64_t hc_rules_retention_ms(const struct hc_rules *rules, enum hc_repo_type type,
                               const char *repo_id, const char *const *names,
                               size_t count);
+
+/*
+ * The first rule with an endpoint that matches the repo; NULL: none does. A cache has a
+ * repo from one endpoint, so neither callers nor the rule that decides matter.
+ */
+const struct hc_rule *hc_rules_find_endpoint(const struct hc_rules *rules,
+                                             enum hc_repo_type type, const char *repo_id);
 
 /* "allow", "deny", "admin". */
 const char *hc_rule_action_name(enum hc_rule_action action);

@@ -405,6 +405,7 @@ RULE_KEY(offline, read_bool)
 RULE_KEY(max_file_size, read_size)
 RULE_KEY(max_snapshot_size, read_size)
 RULE_KEY(token_file, read_text)
+RULE_KEY(caller_token, read_bool)
 
 static bool rule_name_is_valid(const char *name)
 {
@@ -498,14 +499,15 @@ static int rule_read_retention(struct policy_file *file, void *rule, struct hc_e
     return read_duration(file, &((struct hc_rule *)rule)->retention_ms, err);
 }
 
-/* Blobs, refs and listings of one cache are those of one Hub. */
-static int rule_read_endpoint(struct policy_file *file, void *rule, struct hc_error *err)
+/* What a URL is, the Hub's client says: hc_resolver_load_policy() asks it. */
+static int rule_read_endpoint(struct policy_file *file, void *target,
+                              struct hc_error *err)
 {
-    (void)rule;
-    return file_fail(file, err,
-                     "a cache holds the repos of one Hub, so a rule cannot name another: "
-                     "run a hubcached of its own, with --endpoint and --cache-dir, for "
-                     "this endpoint; or use --mirror for one with the same repos");
+    struct hc_rule *rule = target;
+
+    rule->endpoint_line = file_line(file);
+    rule->endpoint_column = (unsigned)file->event.start_mark.column + 1;
+    return read_text(file, &rule->endpoint, err);
 }
 
 /* The first two have to be there. */
@@ -525,6 +527,7 @@ static const struct key rule_keys[] = {
     {"max_snapshot_size", rule_read_max_snapshot_size},
     {"token_file", rule_read_token_file},
     {"endpoint", rule_read_endpoint},
+    {"caller_token", rule_read_caller_token},
     {"retention", rule_read_retention},
     {NULL, NULL},
 };
@@ -541,6 +544,8 @@ static const char *rule_find_idle_key(const struct hc_rule *rule)
         return "revisions";
     if (denies && rule->max_file_size > 0)
         return "max_file_size";
+    if (rule->caller_token && !rule->endpoint)
+        return "caller_token";
     if (!denies && !is_of_files)
         return NULL;
     if (rule->require_commit)
@@ -553,7 +558,26 @@ static const char *rule_find_idle_key(const struct hc_rule *rule)
         return "max_snapshot_size";
     if (rule->token_file)
         return "token_file";
+    if (rule->endpoint)
+        return "endpoint";
     return rule->retention_ms > 0 ? "retention" : NULL;
+}
+
+/* A cache has a repo from one endpoint: for every caller, and with all revisions. */
+static int rule_check_endpoint(const struct policy_file *file, const struct hc_rule *rule,
+                               const yaml_mark_t *start, struct hc_error *err)
+{
+    if (!rule->endpoint)
+        return 0;
+    if (rule->revisions.texts.count > 0)
+        return fail_at(file, start, err,
+                       "an endpoint has all revisions of a repo: leave 'revisions' out, "
+                       "or 'endpoint'");
+    if (rule->callers.texts.count > 0 && rule->repos.texts.count == 0)
+        return fail_at(file, start, err,
+                       "an endpoint is where a repo comes from for every caller: with "
+                       "'callers', name the 'repos'");
+    return 0;
 }
 
 static int rule_check(const struct policy_file *file, const struct hc_rule *rule,
@@ -562,7 +586,7 @@ static int rule_check(const struct policy_file *file, const struct hc_rule *rule
     const char *idle = rule_find_idle_key(rule);
 
     if (!idle)
-        return 0;
+        return rule_check_endpoint(file, rule, start, err);
     return fail_at(file, start, err, "'%s' has no effect in a rule %s", idle,
                    rule->action == HC_RULE_DENY    ? "that denies"
                    : rule->action == HC_RULE_ADMIN ? "of administrators"

@@ -23,22 +23,34 @@
 
 #include <string.h>
 
+static uint64_t resolution_endpoint_key(const struct hc_resolution *resolution)
+{
+    const char *url =
+        resolution->endpoint_rule ? resolution->endpoint_rule->endpoint : NULL;
+
+    return url ? hc_hash_bytes(HC_HASH_START, url, strlen(url)) : 0;
+}
+
 static struct hc_access_key resolution_access_key(const struct hc_resolution *resolution)
 {
-    return (struct hc_access_key){.token =
-                                      hc_keyed_hash_of(resolution->options->hub_token),
+    return (struct hc_access_key){.token = hc_keyed_hash_of(
+                                      hc_resolution_own_token(resolution)),
+                                  .endpoint = resolution_endpoint_key(resolution),
                                   .repo = resolution->repo.folder};
 }
 
 /* That of the callers without a token, whose access every caller has. */
 static struct hc_access_key resolution_public_key(const struct hc_resolution *resolution)
 {
-    return (struct hc_access_key){.repo = resolution->repo.folder};
+    return (struct hc_access_key){.endpoint = resolution_endpoint_key(resolution),
+                                  .repo = resolution->repo.folder};
 }
 
 static bool resolution_has_own_token(const struct hc_resolution *resolution)
 {
-    return resolution->options->hub_token && resolution->options->hub_token[0];
+    const char *token = hc_resolution_own_token(resolution);
+
+    return token && token[0];
 }
 
 /* For an answer that may not be given again: not all is remembered. */
@@ -102,11 +114,14 @@ void hc_resolution_deny_access(const struct hc_resolution *resolution,
 
 /* ---- the volume -------------------------------------------------------------------- */
 
-/* A process that never asks the Hub cannot hear more than the last word. */
+/* A process that never asks the Hub cannot hear more than the last word. The records are
+ * of the Hub of the settings, not of other endpoints. */
 static bool access_is_recorded_as_public(const struct hc_resolution *resolution)
 {
     const struct hc_resolver *resolver = resolution->resolver;
 
+    if (resolution->endpoint_rule)
+        return false;
     return (resolver->policy.offline
                 ? hc_visibility_find_last(resolver->cache, &resolution->repo)
                 : hc_visibility_find(resolver->cache, &resolution->repo,
@@ -174,7 +189,10 @@ static int access_ask(struct hc_resolution *resolution, bool was_granted,
         .hub_only = true,
         .key = resolution->options->caller,
     };
-    result = hc_shared_query_run(&resolver->queries, &query, &answer, err);
+    result =
+        hc_resolution_choose_endpoint(resolution, &resolution->credentials.endpoint, err);
+    if (result == 0)
+        result = hc_shared_query_run(&resolver->queries, &query, &answer, err);
     resolution->credentials = (struct hc_hub_credentials){0};
     explicit_bzero(token, sizeof token);
     return result;

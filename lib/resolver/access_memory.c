@@ -17,6 +17,7 @@ enum { NS_PER_MS = 1000 * 1000 };
 
 struct access_entry {
     struct hc_keyed_hash token;
+    uint64_t endpoint;
     int64_t until_ms;
     struct hc_error *refusal; /* NULL: granted */
     char repo[];
@@ -71,6 +72,7 @@ static size_t access_key_hash(const struct hc_access_key *key)
 {
     uint64_t hash = hc_hash_bytes(HC_HASH_START, &key->token, sizeof key->token);
 
+    hash = hc_hash_bytes(hash, &key->endpoint, sizeof key->endpoint);
     hash = hc_hash_bytes(hash, key->repo, strlen(key->repo));
     return (size_t)(hash ^ hash >> 32);
 }
@@ -91,7 +93,7 @@ static bool access_entry_has_key(const struct access_entry *entry,
                                  const struct hc_access_key *key)
 {
     return entry && hc_keyed_hash_equals(&entry->token, &key->token) &&
-           strcmp(entry->repo, key->repo) == 0;
+           entry->endpoint == key->endpoint && strcmp(entry->repo, key->repo) == 0;
 }
 
 /* NULL when memory is short: then it is not remembered. */
@@ -105,6 +107,7 @@ static struct access_entry *access_entry_new(const struct hc_access_key *key,
     if (!entry)
         return NULL;
     entry->token = key->token;
+    entry->endpoint = key->endpoint;
     entry->until_ms = until_ms;
     memcpy(entry->repo, key->repo, size);
     if (!refusal)

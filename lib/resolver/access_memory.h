@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which Hub tokens may have which repos, as the Hub said: an entry for each token, kept
- * as a keyed hash, and repo. The states of an entry:
+ * as a keyed hash, endpoint and repo. The states of an entry:
  *
  *     granted   for the time to live. The hash of no token stands for every caller: the
  *               repo is public.
@@ -33,6 +33,7 @@ enum {
 struct hc_access_key {
     struct hc_keyed_hash token; /* zero: of no token */
     const char *repo;           /* its folder; borrowed */
+    uint64_t endpoint;          /* Optional: a hash of its URL; 0: that of the settings */
 };
 
 /* With a `ttl_ms` of 0 nothing is remembered. */

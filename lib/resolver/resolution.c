@@ -132,17 +132,64 @@ void hc_resolution_name_rule(const struct hc_resolution *resolution, const char 
                             hc_decision_verdict(decision, path, HC_SIZE_UNKNOWN).rule));
 }
 
+/* The rule is of the decision, which holds it: a resolution that runs keeps its endpoint
+ * when the policy changes. */
+static const struct hc_rule *
+resolution_find_endpoint_rule(const struct hc_resolution *resolution)
+{
+    const struct hc_rules *rules = resolution->decision.rules;
+    const struct hc_repo *repo = &resolution->repo;
+    const struct hc_rule *rule =
+        rules ? hc_rules_find_endpoint(rules, repo->type, repo->id) : NULL;
+
+    return rule && !hc_hub_has_endpoint(resolution->resolver->hub, rule->endpoint) ? rule
+                                                                                   : NULL;
+}
+
+const char *hc_resolution_own_token(const struct hc_resolution *resolution)
+{
+    const struct hc_rule *rule = resolution->endpoint_rule;
+
+    return rule && !rule->caller_token ? NULL : resolution->options->hub_token;
+}
+
+int hc_resolution_choose_endpoint(const struct hc_resolution *resolution,
+                                  struct hc_endpoint **endpoint, struct hc_error *err)
+{
+    const struct hc_rule *rule = resolution->endpoint_rule;
+
+    *endpoint = NULL;
+    return rule ? hc_hub_find_endpoint(resolution->resolver->hub, rule->endpoint,
+                                       endpoint, err)
+                : 0;
+}
+
+/* The rule whose token_file is for the endpoint that is asked; NULL: none. */
+static const struct hc_rule *
+resolution_find_token_rule(const struct hc_resolution *resolution)
+{
+    const struct hc_rule *rule = resolution->decision.rule;
+
+    if (resolution->endpoint_rule)
+        return resolution->endpoint_rule;
+    return rule && rule->endpoint &&
+                   !hc_hub_has_endpoint(resolution->resolver->hub, rule->endpoint)
+               ? NULL
+               : rule;
+}
+
 int hc_resolution_choose_token(const struct hc_resolution *resolution,
                                char token[HC_TOKEN_MAX + 1], struct hc_error *err)
 {
     struct hc_resolver *resolver = resolution->resolver;
-    const struct hc_rule *rule = resolution->decision.rule;
-    const char *own_token = resolution->options->hub_token;
+    static const struct hc_settings no_settings = {.no_implicit_token = true};
+    const struct hc_rule *rule = resolution_find_token_rule(resolution);
+    const char *own_token = hc_resolution_own_token(resolution);
 
     if (rule && rule->token_file && !(own_token && own_token[0]))
         return hc_token_read(rule->token_file, token, err);
-    return hc_token_choose(&resolver->settings, own_token, &resolver->had_token_file,
-                           token, err);
+    return hc_token_choose(resolution->endpoint_rule ? &no_settings : &resolver->settings,
+                           own_token, &resolver->had_token_file, token, err);
 }
 
 void hc_resolution_clear(struct hc_resolution *resolution)
@@ -169,6 +216,7 @@ int hc_resolution_check(struct hc_resolution *resolution, struct hc_error *err)
         return -1;
     if (hc_revision_check(resolution->revision, err) < 0)
         return -1;
+    resolution->endpoint_rule = resolution_find_endpoint_rule(resolution);
     return hc_policy_check(policy, resolution->options, err);
 }
 
@@ -342,7 +390,7 @@ int hc_resolution_recall(struct hc_resolution *resolution, struct hc_error *err)
 
 static bool resolution_has_mirrors(const struct hc_resolution *resolution)
 {
-    return resolution->resolver->settings.mirror_count > 0;
+    return resolution->resolver->settings.mirror_count > 0 && !resolution->endpoint_rule;
 }
 
 static bool resolution_has_token(const struct hc_resolution *resolution)
@@ -356,6 +404,8 @@ static void resolution_record_visibility(struct hc_resolution *resolution,
     resolution->visibility = visibility;
     resolution->credentials.hub_only = hc_visibility_is_restricted(visibility);
     hc_resolution_note_access(resolution, visibility);
+    if (resolution->endpoint_rule)
+        return; /* the record is of the Hub's word */
     hc_visibility_update(resolution->resolver->cache, &resolution->repo, visibility,
                          hc_epoch_ms());
 }
@@ -630,7 +680,7 @@ static int resolution_describe_or_fall_back(struct hc_resolution *resolution,
                                             struct hc_error *err)
 {
     struct hc_resolver *resolver = resolution->resolver;
-    const char *own_token = resolution->options->hub_token;
+    const char *own_token = hc_resolution_own_token(resolution);
     struct hc_error ignored;
     bool is_old, has_older, is_own_token;
 
@@ -684,7 +734,10 @@ static int resolution_ask_hub(struct hc_resolution *resolution, struct hc_error 
                         resolution->options->traceparent);
     resolution->stale_cause = &stale_cause;
     resolution->kind->clear(resolution);
-    result = resolution_describe_or_fall_back(resolution, token, err);
+    result =
+        hc_resolution_choose_endpoint(resolution, &resolution->credentials.endpoint, err);
+    if (result == 0)
+        result = resolution_describe_or_fall_back(resolution, token, err);
     if (result == 0) {
         resolution->credentials.no_retry = false;
         resolution_ask_visibility(resolution);

@@ -8,7 +8,8 @@
  *     authorize   may this caller have this? Every request passes here, before any
  *                 answer; a directory below a local root by its name there
  *     local       such a directory answers, and nothing else is looked at
- *     check       the repo's id, the revision and the options are refused or accepted
+ *     check       the repo's id, the revision and the options are refused or accepted;
+ *                 whether the Hub is another endpoint, of a rule, for this repo
  *     access      may the caller have this repo, as the Hub says? (access.c). Only with
  *                 HC_HUB_ACCESS_CALLER; before anything of the cache is looked at
  *     remembered  hc_resolve_*_remembered() take the next step from memory, and end there
@@ -27,6 +28,10 @@
  *
  * An answer is stale, too, when only a mirror named the commit; such a commit is never
  * written to refs/. A mirror is never asked about a restricted repo (cache/visibility.h).
+ *
+ * A repo that has another endpoint by a rule of the policy has that one alone: neither
+ * the Hub of the settings nor a mirror is asked about it, and the tokens meant for the
+ * Hub are not sent to it.
  */
 #ifndef HC_RESOLVER_RESOLUTION_H
 #define HC_RESOLVER_RESOLUTION_H
@@ -102,6 +107,8 @@ struct hc_resolution {
     const char *revision; /* never NULL */
     bool is_commit;       /* the revision is one */
     bool may_ask_hub;
+    const struct hc_rule *endpoint_rule; /* the repo comes from its endpoint; NULL: from
+                                            that of the settings */
 
     /* Set by describe. */
     char commit[HC_COMMIT_SIZE]; /* what the revision means */
@@ -147,6 +154,13 @@ int hc_resolution_check(struct hc_resolution *resolution, struct hc_error *err);
 /* The rule that allows the file; "" without a policy. */
 void hc_resolution_name_rule(const struct hc_resolution *resolution, const char *path,
                              char rule[HC_RULE_NAME_MAX + 1]);
+
+/* The caller's own token, if it is for the endpoint that is asked; NULL. */
+const char *hc_resolution_own_token(const struct hc_resolution *resolution);
+
+/* Chooses the endpoint that is asked, for the credentials. */
+int hc_resolution_choose_endpoint(const struct hc_resolution *resolution,
+                                  struct hc_endpoint **endpoint, struct hc_error *err);
 
 /* Chooses the token that the Hub is asked with. */
 int hc_resolution_choose_token(const struct hc_resolution *resolution,

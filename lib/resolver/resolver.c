@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Opening, closing and sweeping. A resolver owns a copy of its settings, a cache, a hub,
- * the transfers between the two, the queries that threads share, and the threads that
- * fetch the files of batches. They are opened in this order and closed in reverse, while
+ * Opening, closing and sweeping. A resolver owns a copy of its settings, a hub, a policy,
+ * a cache, the transfers between hub and cache, the queries that threads share, and the
+ * threads that fetch the files of batches. They are opened in this order and closed while
  * no call is running.
  */
 #include "access_memory.h"
@@ -160,8 +160,10 @@ struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
     hc_shared_queries_init(&resolver->queries);
     hc_policy_init(&resolver->policy);
     if (settings_copy(&resolver->settings, settings, err) < 0 ||
-        resolver_open_access(resolver, err) < 0 ||
-        hc_resolver_load_policy(resolver, err) < 0)
+        resolver_open_access(resolver, err) < 0)
+        return NULL;
+    resolver->hub = hc_hub_open(settings, err);
+    if (!resolver->hub || hc_resolver_load_policy(resolver, err) < 0)
         return NULL;
     resolver->cache = hc_cache_open(settings->cache_dir, settings->no_symlinks, err);
     if (!resolver->cache)
@@ -181,9 +183,6 @@ struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
     atomic_store(&resolver->markers_swept_ms, hc_monotonic_ms());
     hc_resolver_sweep(resolver);
     (void)hc_resolver_check_token(resolver, &ignored);
-    resolver->hub = hc_hub_open(settings, err);
-    if (!resolver->hub)
-        return NULL;
     hc_resolver_change(resolver, settings);
     resolver->download_workers = resolver_open_workers(settings, err);
     if (!resolver->download_workers)
@@ -243,6 +242,36 @@ static int rules_check_tokens(const struct hc_rules *rules,
     return 0;
 }
 
+/* Each is a URL of a Hub, and there is room for it. From now on `hub` has them. */
+static int rules_add_endpoints(const struct hc_rules *rules,
+                               const struct hc_settings *settings, struct hc_hub *hub,
+                               struct hc_error *err)
+{
+    for (size_t i = 0; i < rules->count; i++) {
+        const struct hc_rule *rule = &rules->items[i];
+        struct hc_endpoint *unused;
+        struct hc_error cause;
+
+        if (rule->endpoint &&
+            hc_hub_find_endpoint(hub, rule->endpoint, &unused, &cause) < 0)
+            return hc_fail_field(err, HC_INVALID_OPTIONS, "policy", "%s:%u:%u: %s",
+                                 settings->policy_file, rule->endpoint_line,
+                                 rule->endpoint_column, cause.message);
+    }
+    return 0;
+}
+
+static struct hc_rules *resolver_read_rules(const struct hc_settings *settings,
+                                            struct hc_hub *hub, struct hc_error *err)
+{
+    HC_AUTO(hc_rules) *rules = hc_rules_read(settings->policy_file, err);
+
+    if (!rules || rules_check_tokens(rules, settings, err) < 0 ||
+        rules_add_endpoints(rules, settings, hub, err) < 0)
+        return NULL;
+    return hc_take(&rules);
+}
+
 int hc_resolver_check_settings(const struct hc_settings *settings, struct hc_error *err)
 {
     HC_AUTO(hc_hub) *hub = hc_hub_open(settings, err);
@@ -250,8 +279,8 @@ int hc_resolver_check_settings(const struct hc_settings *settings, struct hc_err
 
     if (!hub || !settings->policy_file)
         return hub ? 0 : -1;
-    rules = hc_rules_read(settings->policy_file, err);
-    return rules ? rules_check_tokens(rules, settings, err) : -1;
+    rules = resolver_read_rules(settings, hub, err);
+    return rules ? 0 : -1;
 }
 
 int hc_resolver_load_policy(struct hc_resolver *resolver, struct hc_error *err)
@@ -260,8 +289,8 @@ int hc_resolver_load_policy(struct hc_resolver *resolver, struct hc_error *err)
 
     if (!resolver->settings.policy_file)
         return 0;
-    rules = hc_rules_read(resolver->settings.policy_file, err);
-    if (!rules || rules_check_tokens(rules, &resolver->settings, err) < 0)
+    rules = resolver_read_rules(&resolver->settings, resolver->hub, err);
+    if (!rules)
         return -1;
     hc_policy_set_rules(&resolver->policy, hc_take(&rules));
     return 0;

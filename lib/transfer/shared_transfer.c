@@ -24,8 +24,9 @@ struct hc_shared_transfer {
     char folder[HC_REPO_FOLDER_MAX + 1];
     char etag[HC_ETAG_MAX + 1];
     bool is_forced;
-    struct hc_error outcome;        /* when finished; reason HC_OK: well */
-    struct hc_keyed_hash *admitted; /* tokens, */
+    const struct hc_endpoint *endpoint; /* see struct hc_hub_credentials */
+    struct hc_error outcome;            /* when finished; reason HC_OK: well */
+    struct hc_keyed_hash *admitted;     /* tokens, */
     size_t admitted_count;
     struct hc_keyed_hash
         refused;             /* and, with `refusal`, that of a leader that was refused */
@@ -51,6 +52,7 @@ struct transfer_key {
     struct hc_single_flights *flights;
     const struct hc_blob_request *request;
     struct hc_keyed_hash token;
+    const struct hc_endpoint *endpoint;
 };
 
 static bool transfer_is_of(const struct hc_shared_transfer *transfer,
@@ -98,10 +100,11 @@ static void partial_file_drop(struct hc_partial_file partial)
 static bool transfer_has_key(const struct hc_single_flight *flight, const void *key)
 {
     const struct hc_shared_transfer *transfer = (const struct hc_shared_transfer *)flight;
-    const struct hc_blob_request *request = ((const struct transfer_key *)key)->request;
+    const struct transfer_key *wanted = key;
 
-    return transfer->is_forced == request->is_forced &&
-           transfer_is_of(transfer, &request->blob);
+    return transfer->is_forced == wanted->request->is_forced &&
+           transfer->endpoint == wanted->endpoint &&
+           transfer_is_of(transfer, &wanted->request->blob);
 }
 
 static void transfer_destroy(struct hc_single_flight *flight)
@@ -129,6 +132,7 @@ static struct hc_single_flight *transfer_create(const void *key, struct hc_error
     (void)hc_format(transfer->etag, sizeof transfer->etag, "%s",
                     begun->request->blob.etag);
     transfer->is_forced = begun->request->is_forced;
+    transfer->endpoint = begun->endpoint;
     transfer->size = begun->request->size;
     transfer->began_ms = hc_monotonic_ms();
     transfer->samples[0].ms = transfer->samples[1].ms = transfer->began_ms;
@@ -175,7 +179,8 @@ struct hc_shared_transfer *hc_shared_transfer_join(
 {
     const struct transfer_key key = {.flights = transfers,
                                      .request = request,
-                                     .token = hc_keyed_hash_of(credentials->token)};
+                                     .token = hc_keyed_hash_of(credentials->token),
+                                     .endpoint = credentials->endpoint};
 
     return (struct hc_shared_transfer *)hc_single_flight_join(transfers, &key, err);
 }

@@ -50,8 +50,8 @@ void hc_shared_transfers_init(struct hc_single_flights *transfers);
 
 /*
  * The transfer of that blob; a new one, to which the caller is admitted, when there is
- * none. A forced fetch does not share with one that may find the blob on the volume. NULL
- * when memory is short.
+ * none. A forced fetch does not share with one that may find the blob on the volume, nor
+ * do fetches from different endpoints. NULL when memory is short.
  */
 struct hc_shared_transfer *hc_shared_transfer_join(
     struct hc_single_flights *transfers, const struct hc_blob_request *request,

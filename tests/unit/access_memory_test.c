@@ -41,7 +41,7 @@ static int memory_tear_down(void **state)
 
 static struct hc_access_key key_of(const char *token, const char *repo)
 {
-    return (struct hc_access_key){hc_keyed_hash_of(token), repo};
+    return (struct hc_access_key){.token = hc_keyed_hash_of(token), .repo = repo};
 }
 
 static void grant(struct fixture *f, const char *token, const char *repo)

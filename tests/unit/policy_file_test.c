@@ -66,8 +66,20 @@ static const struct flaw {
      "size"},
     {"version: 1\nrules:\n- {name: a, action: allow, max_file_size: 18446745T}\n", "3:43",
      "size"},
-    {"version: 1\nrules:\n- {name: a, action: allow, endpoint: 'http://x'}\n", "3:38",
-     "--endpoint"},
+    {"version: 1\nrules:\n- {name: a, action: allow, endpoint: [x]}\n", "3:38", "a text"},
+    {"version: 1\nrules:\n- {name: a, action: deny, endpoint: 'http://x'}\n", "3:3",
+     "'endpoint' has no effect"},
+    {"version: 1\nrules:\n- {name: a, action: allow, files: [x], endpoint: 'http://x'}\n",
+     "3:3", "'endpoint' has no effect"},
+    {"version: 1\nrules:\n- {name: a, action: allow, revisions: [v1], endpoint: "
+     "'http://x'}"
+     "\n",
+     "3:3", "all revisions"},
+    {"version: 1\nrules:\n- {name: a, action: allow, callers: [b], endpoint: "
+     "'http://x'}\n",
+     "3:3", "name the 'repos'"},
+    {"version: 1\nrules:\n- {name: a, action: allow, caller_token: true}\n", "3:3",
+     "'caller_token' has no effect"},
     {"version: 1\nrules:\n- {name: a, action: deny, offline: true}\n", "3:3",
      "'offline' has no effect"},
     {"version: 1\nrules:\n- {name: a, action: deny, max_file_size: 1k}\n", "3:3",

@@ -43,14 +43,16 @@ struct hc_hub_counts {
 HC_PUBLIC void hc_resolver_hub_counts(const struct hc_resolver *resolver,
                                       struct hc_hub_counts *counts);
 
-/* What is known of the endpoint or of a mirror. `url` is borrowed. */
+/* What is known of the endpoint, of a mirror, or of an endpoint of the policy. `url` is
+ * borrowed. */
 struct hc_endpoint_state {
     const char *url;
     bool is_open;      /* its circuit is: it has failed, and is tried now and then */
     bool is_throttled; /* it has asked for a pause, from any caller */
 };
 
-/* Number 0 is the endpoint. False: there is no such mirror. */
+/* Number 0 is the endpoint, then come the mirrors, then those of the policy. False: there
+ * is none of that number. */
 HC_PUBLIC bool hc_resolver_endpoint_state(const struct hc_resolver *resolver,
                                           size_t number, struct hc_endpoint_state *state);
 
