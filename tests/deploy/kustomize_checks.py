@@ -3,6 +3,7 @@
 
 import functools
 import pathlib
+import re
 import subprocess
 import tempfile
 
@@ -15,15 +16,28 @@ from support import DEPLOY, built, output_of, program
 RELEASES = ("1.27", "1.30", kubernetes_validate.latest_version())
 
 
+REPLACED = """configMapGenerator:
+- name: hubcached-policy
+  behavior: replace
+  literals: ["policy.yaml=version: 1"]
+  options: {disableNameSuffixHash: true}
+"""
+OVERLAYS = {
+    "with TLS": "resources: [../base]\ncomponents: [../tls]\n",
+    "with both": "resources: [../policy]\ncomponents: [../tls]\n",
+    "with a policy of its own": f"resources: [../policy]\n{REPLACED}",
+}
+SERVERS = ("base", "policy", *OVERLAYS)
+
+
 @functools.cache
 def _rendered(name):
-    """Of a folder, or of the base "with TLS": an overlay with the component."""
+    """Of a folder, or of an overlay."""
     folder = DEPLOY / "kustomize" / name
     with tempfile.TemporaryDirectory(dir=DEPLOY / "kustomize") as overlay:
-        if name == "with TLS":
+        if name in OVERLAYS:
             folder = overlay
-            pathlib.Path(overlay, "kustomization.yaml").write_text(
-                "resources: [../base]\ncomponents: [../tls]\n")
+            pathlib.Path(overlay, "kustomization.yaml").write_text(OVERLAYS[name])
         text = output_of(program("kubectl"), "kustomize", folder)
     return list(yaml.safe_load_all(text))
 
@@ -66,21 +80,31 @@ def _config_of_base():
     return _one("base", "ConfigMap")["data"]["hubcached.yaml"]
 
 
+def _policy(name="policy"):
+    (found,) = [item for item in _rendered(name)
+                if item["kind"] == "ConfigMap" and "policy.yaml" in item["data"]]
+    return found
+
+
+def _arguments_of_policy():
+    """{flag: value} that the base does not have."""
+    (container,), (base,) = _pod("policy")["containers"], _pod("base")["containers"]
+    added = [item for item in container["args"] if item not in base["args"]]
+    return dict(item.split("=", 1) for item in added)
+
+
 def _port_of_base(name="grpc"):
     (port,) = [port for port in _pod("base")["containers"][0]["ports"] if port["name"] == name]
     return port
 
 
-def the_base_is_valid_for_every_release_with_grpc_probes():
-    _validate("base")
+def every_server_is_valid_for_every_release_with_grpc_probes():
+    for name in SERVERS:
+        _validate(name)
 
 
 def the_consumer_is_valid_for_every_release_with_grpc_probes():
     _validate("consumer")
-
-
-def the_base_with_tls_is_valid_for_every_release_with_grpc_probes():
-    _validate("with TLS")
 
 
 def the_schemas_refuse_a_misspelt_field():
@@ -94,12 +118,12 @@ def the_schemas_refuse_a_misspelt_field():
 
 
 def no_manifest_names_a_namespace():
-    for name in ("base", "consumer", "with TLS"):
+    for name in ("consumer", *SERVERS):
         assert not [item for item in _rendered(name) if "namespace" in item["metadata"]]
 
 
 def every_pod_is_restricted():
-    for name in ("base", "consumer", "with TLS"):
+    for name in ("consumer", *SERVERS):
         context = _pod(name)["securityContext"]
         assert context["runAsNonRoot"] is True and context["runAsUser"] > 0
         assert context["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -110,7 +134,8 @@ def every_pod_is_restricted():
 
 
 def every_container_is_restricted():
-    for container in _containers("base") + _containers("consumer") + _containers("with TLS"):
+    names = ("consumer", *SERVERS)
+    for container in [item for name in names for item in _containers(name)]:
         context = container["securityContext"]
         assert context["allowPrivilegeEscalation"] is False, container["name"]
         assert context["readOnlyRootFilesystem"] is True, container["name"]
@@ -179,6 +204,35 @@ def with_tls_the_probes_ask_the_same_over_http():
 def with_tls_the_service_does_not_say_clear_text():
     (port,) = _one("with TLS", "Service")["spec"]["ports"]
     assert port["appProtocol"] == "https"
+
+
+def the_policy_is_read_from_a_mount_that_changes_with_its_configmap():
+    (container,) = _pod("policy")["containers"]
+    (volume,) = [item for item in _pod("policy")["volumes"] if item["name"] == "policy"]
+    mount = _mount(container, "policy")
+    assert _arguments_of_policy()["--policy"] == mount["mountPath"] + "/policy.yaml"
+    assert mount["readOnly"] and "subPath" not in mount
+    assert volume["configMap"]["name"] == _policy()["metadata"]["name"] == "hubcached-policy"
+
+
+def an_overlay_replaces_the_policy_and_restarts_nothing():
+    own = _policy("with a policy of its own")
+    assert own["data"] == {"policy.yaml": "version: 1"}
+    assert own["metadata"]["name"] == _policy()["metadata"]["name"]
+
+
+def the_limits_leave_room_on_the_claim_of_the_base():
+    flags = _arguments_of_policy()
+    limit, floor = (int(flags[name].removesuffix("G")) for name in ("--cache-limit",
+                                                                    "--free-floor"))
+    claim = _one("base", "PersistentVolumeClaim")["spec"]["resources"]["requests"]["storage"]
+    assert (limit + floor) * 1000 ** 3 <= int(claim.removesuffix("Gi")) * 1024 ** 3
+
+
+def what_is_kept_is_what_the_consumer_asks_for():
+    (init,) = _pod("consumer")["initContainers"]
+    kept = [item["repo"] for item in yaml.safe_load(_policy()["data"]["policy.yaml"])["keep"]]
+    assert kept == [init["command"][2]]
 
 
 def the_service_selects_the_pods_and_names_a_port_that_they_have():
@@ -275,6 +329,22 @@ def hubcached_accepts_the_config_of_the_base():
         path = pathlib.Path(folder) / "hubcached.yaml"
         path.write_text(_config_of_base())
         output_of(hubcached, "--check-config", "--config", path)
+
+
+def hubcached_accepts_the_policy_also_with_what_is_in_its_comments():
+    hubcached = built("hubcached")
+    flags = _arguments_of_policy()
+    text = _policy()["data"]["policy.yaml"]
+    whole = re.sub(r"^# (?=[- ] ?(name|callers|action|bytes|prod)|aliases:|quotas:|  )", "",
+                   text, flags=re.MULTILINE)
+    assert {"aliases", "quotas"} <= yaml.safe_load(whole).keys()
+    assert "admin" in [rule["action"] for rule in yaml.safe_load(whole)["rules"]]
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "policy.yaml"
+        for policy in (text, whole):
+            path.write_text(policy)
+            output_of(hubcached, "--check-config", f"--policy={path}",
+                      *(f"{flag}={value}" for flag, value in flags.items() if flag != "--policy"))
 
 
 def hubcached_refuses_a_config_with_an_unknown_key():
