@@ -144,6 +144,11 @@ int hc_trash_give_back(struct hc_trash *trash, const char *kind, const char *as,
     return failure == EEXIST ? 0 : hc_fail_errno(err, failure, "move '%s' back", name);
 }
 
+void hc_trash_touch(const struct hc_trash *trash)
+{
+    (void)futimens(trash->fd, NULL);
+}
+
 struct hc_directory_walk hc_trash_walk(const struct hc_trash *trash, const char *kind)
 {
     return hc_directory_walk(trash->fd, kind, HC_DEPTH_MAX);

@@ -46,6 +46,9 @@ int hc_trash_take(struct hc_trash *trash, int dir, const char *name, const char 
 int hc_trash_give_back(struct hc_trash *trash, const char *kind, const char *as, int dir,
                        const char *name, struct hc_error *err);
 
+/* Shows that its removal lives, which takes long. */
+void hc_trash_touch(const struct hc_trash *trash);
+
 /* All that is below "snapshots", "blobs", … */
 struct hc_directory_walk hc_trash_walk(const struct hc_trash *trash, const char *kind);
 

@@ -151,6 +151,46 @@ static void a_blob_to_which_a_pointer_leads_by_then_is_given_back(void **state)
     assert_no_trash(f);
 }
 
+/* ---- a removal that takes long ----------------------------------------------------- */
+
+static int64_t later_ms; /* the clock is ahead by this */
+
+int64_t __real_hc_monotonic_ms(void);
+int64_t __wrap_hc_monotonic_ms(void);
+
+int64_t __wrap_hc_monotonic_ms(void)
+{
+    return __real_hc_monotonic_ms() + later_ms;
+}
+
+static void note_vanished(const struct fixture *f)
+{
+    (void)f;
+    fail_msg("a blob has vanished that a pointer leads to");
+}
+
+/* Another process makes a pointer to a blob that the removal has not come to. */
+static void link_ahead(const struct fixture *f)
+{
+    later_ms = 60 * 60 * 1000;
+    put_pointer(f, &f->repo, OTHER_COMMIT, "ahead", BLOB_C);
+    hook = (__typeof__(hook)){.f = f, .name = BLOB_C, .before = note_vanished};
+}
+
+static void a_pointer_that_is_made_during_a_long_removal_never_dangles(void **state)
+{
+    struct fixture *f = *state;
+
+    put_file(f, &f->repo, COMMIT, "a", BLOB_A);
+    put_file(f, &f->repo, COMMIT, "c", BLOB_C);
+    put_file(f, &f->repo, OTHER_COMMIT, "b", BLOB_B);
+    hook = (__typeof__(hook)){.f = f, .name = BLOB_A, .after = link_ahead};
+    (void)remove_revision(f, COMMIT);
+    later_ms = 0;
+    hook.name = NULL;
+    assert_cache_is_sound(f);
+}
+
 static void remove_blob(const struct fixture *f)
 {
     assert_int_equal(unlinkat(hc_cache_fd(f->cache), FOLDER "blobs/" BLOB_A, 0), 0);
@@ -192,6 +232,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_CACHE(links_and_removals_at_once_leave_no_pointer_that_dangles),
         WITH_CACHE(a_blob_to_which_a_pointer_leads_by_then_is_given_back),
+        WITH_CACHE(a_pointer_that_is_made_during_a_long_removal_never_dangles),
         WITH_CACHE(a_pointer_whose_blob_went_meanwhile_is_not_answered_as_made),
         WITH_CACHE(a_ref_whose_snapshot_went_meanwhile_does_not_stay),
     };
