@@ -49,8 +49,10 @@ struct hc_http {
 
 /* ---- the pages --------------------------------------------------------------------- */
 
-static unsigned page_write_metrics(struct hc_http *http, FILE *out)
+static unsigned page_write_metrics(struct hc_http *http, const struct hc_identity *reader,
+                                   FILE *out)
 {
+    (void)reader;
     hc_metrics_write(http->parts.metrics, &http->parts.gauges, out);
     return MHD_HTTP_OK;
 }
@@ -70,29 +72,33 @@ static void write_policy_error(struct hc_policy_file *policy, FILE *out)
 }
 
 /* For probes: a server that stops is not ready, although it still answers calls. */
-static unsigned page_write_health(struct hc_http *http, FILE *out)
+static unsigned page_write_health(struct hc_http *http, const struct hc_identity *reader,
+                                  FILE *out)
 {
     bool is_stopping = atomic_load(&http->is_stopping);
 
+    (void)reader;
     (void)fputs(is_stopping ? "stopping\n" : "ok\n", out);
     write_policy_error(http->parts.gauges.policy, out);
     return is_stopping ? MHD_HTTP_SERVICE_UNAVAILABLE : MHD_HTTP_OK;
 }
 
 /* As gRPC's health of the server as a whole, for probes that do not speak TLS. */
-static unsigned page_write_readiness(struct hc_http *http, FILE *out)
+static unsigned page_write_readiness(struct hc_http *http,
+                                     const struct hc_identity *reader, FILE *out)
 {
     if (hc_metrics_is_volume_usable(http->parts.metrics))
-        return page_write_health(http, out);
+        return page_write_health(http, reader, out);
     (void)fputs("the cache volume is unusable\n", out);
     return MHD_HTTP_SERVICE_UNAVAILABLE;
 }
 
-static unsigned page_write_status(struct hc_http *http, FILE *out)
+static unsigned page_write_status(struct hc_http *http, const struct hc_identity *reader,
+                                  FILE *out)
 {
     struct hc_error err;
     HC_AUTO(hc_status_facts) *facts =
-        hc_server_status_read(http->parts.status, HC_STATUS_PAGE_REPOS_MAX, &err);
+        hc_server_status_read(http->parts.status, reader, HC_STATUS_PAGE_REPOS_MAX, &err);
 
     if (!facts)
         return MHD_HTTP_INTERNAL_SERVER_ERROR;
@@ -100,19 +106,22 @@ static unsigned page_write_status(struct hc_http *http, FILE *out)
     return MHD_HTTP_OK;
 }
 
-static unsigned page_write_json(struct hc_http *http, FILE *out)
+static unsigned page_write_json(struct hc_http *http, const struct hc_identity *reader,
+                                FILE *out)
 {
     struct hc_error err;
     HC_AUTO(hc_status_facts) *facts =
-        hc_server_status_read(http->parts.status, HC_USAGE_REPOS_MAX, &err);
+        hc_server_status_read(http->parts.status, reader, HC_USAGE_REPOS_MAX, &err);
 
     return facts && hc_status_json_write(facts, out) ? MHD_HTTP_OK
                                                      : MHD_HTTP_INTERNAL_SERVER_ERROR;
 }
 
-static unsigned page_write_not_found(struct hc_http *http, FILE *out)
+static unsigned page_write_not_found(struct hc_http *http,
+                                     const struct hc_identity *reader, FILE *out)
 {
     (void)http;
+    (void)reader;
     (void)fputs("There are /, /status.json, /healthz, /readyz and /metrics.\n", out);
     return MHD_HTTP_NOT_FOUND;
 }
@@ -121,8 +130,9 @@ static unsigned page_write_not_found(struct hc_http *http, FILE *out)
 static const struct page {
     const char *path;
     const char *type;
-    bool is_guarded;                                    /* for clients that may call */
-    unsigned (*write)(struct hc_http *http, FILE *out); /* returns the status */
+    bool is_guarded; /* for clients that may call */
+    /* Returns the status. `reader` NULL: anonymous. */
+    unsigned (*write)(struct hc_http *http, const struct hc_identity *reader, FILE *out);
 } pages[] = {
     {"/metrics", "text/plain; version=0.0.4; charset=utf-8", false, page_write_metrics},
     {"/healthz", "text/plain; charset=utf-8", false, page_write_health},
@@ -206,7 +216,8 @@ static enum MHD_Result answer_fail(const struct hc_http *http,
 
 static enum MHD_Result answer_page(struct hc_http *http,
                                    struct MHD_Connection *connection,
-                                   const struct page *page)
+                                   const struct page *page,
+                                   const struct hc_caller *reader)
 {
     char *text = NULL;
     size_t size = 0;
@@ -215,7 +226,7 @@ static enum MHD_Result answer_page(struct hc_http *http,
 
     if (!out)
         return MHD_NO;
-    status = page->write(http, out);
+    status = page->write(http, reader ? &reader->identity : NULL, out);
     (void)fclose(out);
     return answer_queue(http, connection, status, page->type, text, size);
 }
@@ -224,6 +235,7 @@ static enum MHD_Result answer_if_allowed(struct hc_http *http,
                                          struct MHD_Connection *connection,
                                          const struct page *page)
 {
+    HC_AUTO(hc_caller) *reader = NULL;
     struct hc_error err;
     const struct hc_login_attempt attempt = {
         .authorization =
@@ -234,9 +246,9 @@ static enum MHD_Result answer_if_allowed(struct hc_http *http,
         .now_s = (int64_t)time(NULL),
     };
 
-    switch (hc_http_login_check(&http->login, &attempt, &err)) {
+    switch (hc_http_login_check(&http->login, &attempt, &reader, &err)) {
     case HC_LOGIN_OK:
-        return answer_page(http, connection, page);
+        return answer_page(http, connection, page, reader);
     case HC_LOGIN_TOO_MANY:
         return answer_fail(http, connection, MHD_HTTP_TOO_MANY_REQUESTS, err.message);
     default:
@@ -267,7 +279,7 @@ http_answer(/* NOLINT(readability-function-size): the library's type */
     while (page->path && strcmp(page->path, url) != 0)
         page++;
     return page->is_guarded ? answer_if_allowed(http, connection, page)
-                            : answer_page(http, connection, page);
+                            : answer_page(http, connection, page, NULL);
 }
 
 /* ---- connections ------------------------------------------------------------------- */

@@ -2,7 +2,8 @@
 /*
  * Plain HTTP for people and monitoring: GET /metrics, /healthz and /readyz, for all; and
  * the status page, / and /status.json, for clients that may call (http_login.h), since
- * it names repos and callers. The pages change nothing. A thread of its own serves them.
+ * it names repos and callers: of these, what the policy lets the reader see
+ * (status_reader.h). The pages change nothing. A thread of its own serves them.
  */
 #ifndef HC_SERVER_HTTP_H
 #define HC_SERVER_HTTP_H

@@ -111,11 +111,11 @@ static bool basic_to_bearer(const char *encoded, char *header)
 
 /* 1 the caller has proved an identity; 0 none is needed; -1. */
 static int login_identify(struct hc_http_login *login,
-                          const struct hc_login_attempt *attempt, struct hc_error *err)
+                          const struct hc_login_attempt *attempt,
+                          struct hc_caller **caller, struct hc_error *err)
 {
     char from_basic[sizeof bearer + DECODED_MAX] = "";
     struct hc_credential credential = {.authorization = attempt->authorization};
-    HC_AUTO(hc_caller) *caller = NULL;
     int known;
 
     if (credential.authorization &&
@@ -126,7 +126,7 @@ static int login_identify(struct hc_http_login *login,
     }
     if (credential.authorization)
         credential.size = strlen(credential.authorization);
-    known = hc_auth_identify(login->auth, &credential, attempt->now_s, &caller, err);
+    known = hc_auth_identify(login->auth, &credential, attempt->now_s, caller, err);
     explicit_bzero(from_basic, sizeof from_basic);
     return known;
 }
@@ -145,14 +145,16 @@ static void log_refusal(const union peer *peer, const struct hc_error *err)
 
 enum hc_login_result hc_http_login_check(struct hc_http_login *login,
                                          const struct hc_login_attempt *attempt,
-                                         struct hc_error *err)
+                                         struct hc_caller **caller, struct hc_error *err)
 {
     const union peer peer = peer_of(attempt->peer);
     const struct hc_login_failures *failed;
     unsigned char key[16];
 
+    *caller = NULL;
     if (!attempt->authorization)
-        return login_identify(login, attempt, err) < 0 ? HC_LOGIN_REFUSED : HC_LOGIN_OK;
+        return login_identify(login, attempt, caller, err) < 0 ? HC_LOGIN_REFUSED
+                                                               : HC_LOGIN_OK;
     peer_key(&peer, key);
     failed = login_find(login, key, attempt->now_ms);
     if (failed && failed->count >= HC_LOGIN_FAILURES_MAX) {
@@ -160,7 +162,7 @@ enum hc_login_result hc_http_login_check(struct hc_http_login *login,
                       "too many wrong tokens from this address: wait for a minute");
         return HC_LOGIN_TOO_MANY;
     }
-    if (login_identify(login, attempt, err) >= 0)
+    if (login_identify(login, attempt, caller, err) >= 0)
         return HC_LOGIN_OK;
     login_count_failure(login, key, attempt->now_ms);
     log_refusal(&peer, err);

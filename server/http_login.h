@@ -41,9 +41,10 @@ struct hc_login_attempt {
     int64_t now_s;  /* since the epoch, for tokens that expire */
 };
 
-/* `err` says why it is refused. */
+/* With HC_LOGIN_OK the caller, held for the calling function; NULL: anonymous. `err` says
+ * why it is refused. */
 enum hc_login_result hc_http_login_check(struct hc_http_login *login,
                                          const struct hc_login_attempt *attempt,
-                                         struct hc_error *err);
+                                         struct hc_caller **caller, struct hc_error *err);
 
 #endif

@@ -9,10 +9,12 @@
 #include "connections.h"
 #include "listener.h"
 #include "read_stream.h"
+#include "status_reader.h"
 #include "usage_scanner.h"
 
 #include <base/cancellation.h>
 #include <base/error.h>
+#include <resolver/resolver.h>
 
 #include <string.h>
 #include <unistd.h>
@@ -203,13 +205,21 @@ void hc_server_status_tend(struct hc_server_status *status, const char *volume_e
 
 /* ---- facts ------------------------------------------------------------------------- */
 
+struct transfer_list {
+    struct hc_status_facts *facts;
+    const struct hc_status_reader *reader;
+};
+
 /* The oldest transfers, of which there may be more than there is room for. */
 static void facts_add_transfer(void *ctx, const struct hc_running_transfer *running)
 {
-    struct hc_status_facts *facts = ctx;
+    const struct transfer_list *list = ctx;
+    struct hc_status_facts *facts = list->facts;
     struct hc_status_transfer *last;
     size_t place = facts->listed_transfers;
 
+    if (!hc_status_reader_sees(list->reader, running->repo_type, running->repo_id))
+        return;
     while (place > 0 && facts->transfers[place - 1].running.age_ms < running->age_ms)
         place--;
     if (place == HC_STATUS_TRANSFERS_MAX)
@@ -258,11 +268,47 @@ static void facts_read_counts(struct hc_status_facts *facts,
     status_take_reading(status, &facts->now);
 }
 
+/* Lists, without what the reader may not see. */
+static int facts_read_lists(struct hc_status_facts *facts,
+                            struct hc_server_status *status,
+                            const struct hc_status_reader *reader, struct hc_error *err)
+{
+    struct transfer_list list = {facts, reader};
+    int has_usage =
+        hc_usage_scanner_read(status->scanner, HC_USAGE_REPOS_MAX, &facts->usage, err);
+
+    if (has_usage < 0)
+        return -1;
+    facts->has_usage = has_usage > 0;
+    hc_resolver_list_transfers(status->resolver, facts_add_transfer, &list);
+    facts->behind_count =
+        hc_keeper_list_behind(status->gauges.keeper, facts->behind, HC_STATUS_BEHIND_MAX);
+    facts->failure_count = hc_recent_failures_copy(&status->failures, facts->failures);
+    hc_status_reader_limit(reader, facts);
+    return 0;
+}
+
+static void facts_read_states(struct hc_status_facts *facts,
+                              struct hc_server_status *status)
+{
+    hc_reload_status(status->gauges.reload, &facts->reload);
+    facts->has_tls = status->tls != NULL;
+    if (status->tls)
+        hc_tls_look_at_state(status->tls, &facts->tls);
+    facts->has_policy = status->gauges.policy != NULL;
+    if (facts->has_policy)
+        hc_policy_file_state(status->gauges.policy, &facts->policy);
+    hc_keeper_count(status->gauges.keeper, &facts->kept);
+    hc_scrubber_read(status->gauges.scrubber, &facts->scrub);
+}
+
 struct hc_status_facts *hc_server_status_read(struct hc_server_status *status,
+                                              const struct hc_identity *reader,
                                               size_t repos_max, struct hc_error *err)
 {
+    const struct hc_status_reader view =
+        hc_status_reader_of(hc_resolver_policy(status->resolver), reader);
     HC_AUTO(hc_status_facts) *facts = calloc(1, sizeof *facts);
-    int has_usage;
 
     if (!facts) {
         (void)hc_fail_memory(err);
@@ -278,24 +324,13 @@ struct hc_status_facts *hc_server_status_read(struct hc_server_status *status,
     facts->started_ms = status->started_ms;
     facts->now_ms = hc_epoch_ms();
     memcpy(facts->host, status->host, sizeof facts->host);
-    has_usage = hc_usage_scanner_read(status->scanner, repos_max, &facts->usage, err);
-    if (has_usage < 0 || facts_read_parts(facts, status, err) < 0)
+    if (facts_read_lists(facts, status, &view, err) < 0 ||
+        facts_read_parts(facts, status, err) < 0)
         return NULL;
-    facts->has_usage = has_usage > 0;
-    hc_reload_status(status->gauges.reload, &facts->reload);
-    facts->has_tls = status->tls != NULL;
-    if (status->tls)
-        hc_tls_look_at_state(status->tls, &facts->tls);
-    facts->has_policy = status->gauges.policy != NULL;
-    if (facts->has_policy)
-        hc_policy_file_state(status->gauges.policy, &facts->policy);
+    if (facts->usage.listed > repos_max)
+        facts->usage.listed = repos_max;
+    facts_read_states(facts, status);
     facts_read_counts(facts, status);
-    hc_resolver_list_transfers(status->resolver, facts_add_transfer, facts);
-    hc_keeper_count(status->gauges.keeper, &facts->kept);
-    facts->behind_count =
-        hc_keeper_list_behind(status->gauges.keeper, facts->behind, HC_STATUS_BEHIND_MAX);
-    hc_scrubber_read(status->gauges.scrubber, &facts->scrub);
-    facts->failure_count = hc_recent_failures_copy(&status->failures, facts->failures);
     for (size_t i = 0; i < HC_WINDOW_COUNT; i++)
         hc_status_history_copy(&status->history, (enum hc_window)i, &facts->windows[i]);
     return hc_take(&facts);

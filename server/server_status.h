@@ -79,6 +79,7 @@ struct hc_status_facts {
     char host[65];
     int64_t now_ms, started_ms; /* since the epoch */
     bool is_stopping, is_offline;
+    bool is_limited;        /* lists have what the reader may see, sums have all */
     char volume_error[512]; /* "": it is usable */
     struct hc_volume_space space;
     struct hc_room_status room;
@@ -109,8 +110,9 @@ struct hc_status_facts {
     struct hc_usage usage;
 };
 
-/* NULL: memory is short. */
+/* What the policy lets the reader see (status_reader.h). NULL: memory is short. */
 struct hc_status_facts *hc_server_status_read(struct hc_server_status *status,
+                                              const struct hc_identity *reader,
                                               size_t repos_max, struct hc_error *err);
 void hc_status_facts_free(struct hc_status_facts *facts);
 HC_DEFINE_AUTO(hc_status_facts, hc_status_facts_free)

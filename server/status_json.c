@@ -299,13 +299,13 @@ static json_t *json_window(const struct hc_samples *samples, int every_ms)
 bool hc_status_json_write(const struct hc_status_facts *facts, FILE *out)
 {
     HC_AUTO_JSON *all =
-        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o}}",
-                  "time", json_time(facts->now_ms), "server", json_server(facts),
-                  "volume", json_volume(facts), "options", json_options(facts), "totals",
-                  json_totals(facts), "transfers", json_transfers(facts), "failures",
-                  json_failures(facts), "cache", json_cache(facts), "kept",
-                  json_kept(facts), "scrub", json_scrub(&facts->scrub), "history",
-                  "minutes",
+        json_pack("{s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o}}",
+                  "time", json_time(facts->now_ms), "limited", facts->is_limited,
+                  "server", json_server(facts), "volume", json_volume(facts), "options",
+                  json_options(facts), "totals", json_totals(facts), "transfers",
+                  json_transfers(facts), "failures", json_failures(facts), "cache",
+                  json_cache(facts), "kept", json_kept(facts), "scrub",
+                  json_scrub(&facts->scrub), "history", "minutes",
                   json_window(&facts->windows[HC_WINDOW_MINUTES], HC_MINUTES_EVERY_MS),
                   "day", json_window(&facts->windows[HC_WINDOW_DAY], HC_DAY_EVERY_MS));
 

@@ -290,7 +290,8 @@ static void slot_transfers(const struct hc_status_facts *facts, FILE *out)
     uint64_t all = facts->now.values[HC_SERIES_TRANSFERS];
 
     if (facts->listed_transfers == 0) {
-        write_empty(out, "No file is being fetched.");
+        write_empty(out, facts->is_limited ? "No file that you may see is being fetched."
+                                           : "No file is being fetched.");
         return;
     }
     (void)fputs("<table><thead><tr><th scope=\"col\">File</th><th scope=\"col\">Progress"
@@ -304,8 +305,9 @@ static void slot_transfers(const struct hc_status_facts *facts, FILE *out)
         write_transfer(&facts->transfers[i], out);
     (void)fputs("</tbody></table>", out);
     if (all > facts->listed_transfers)
-        (void)fprintf(out, "<p class=\"empty\">The %zu oldest of %" PRIu64 ".</p>",
-                      facts->listed_transfers, all);
+        (void)fprintf(out, "<p class=\"empty\">%s%zu%s of %" PRIu64 ".</p>",
+                      facts->is_limited ? "" : "The ", facts->listed_transfers,
+                      facts->is_limited ? "" : " oldest", all);
 }
 
 /* ---- failures ---------------------------------------------------------------------- */
@@ -343,7 +345,9 @@ static void write_failure(const struct hc_recent_failure *failure, FILE *out)
 static void slot_failures(const struct hc_status_facts *facts, FILE *out)
 {
     if (facts->failure_count == 0) {
-        write_empty(out, "No call has failed since the start.");
+        write_empty(out, facts->is_limited
+                             ? "No call for a repo that you may see has failed."
+                             : "No call has failed since the start.");
         return;
     }
     (void)fputs("<table><thead><tr><th scope=\"col\">Last (UTC)</th><th scope=\"col\">"
@@ -383,19 +387,24 @@ static void write_usage(const struct hc_status_facts *facts,
     (void)fputs("</td></tr>\n", out);
 }
 
-static void write_scan(const struct hc_usage *usage, int64_t now_ms, FILE *out)
+static void write_scan(const struct hc_status_facts *facts, FILE *out)
 {
+    const struct hc_usage *usage = &facts->usage;
+
     (void)fputs("<p class=\"empty\">", out);
     hc_html_count(out, usage->repo_count);
     (void)fputs(usage->repo_count == 1 ? " repo" : " repos", out);
     if (usage->listed < usage->repo_count)
-        (void)fprintf(out, " (the %zu largest are listed)", usage->listed);
+        (void)fprintf(out,
+                      facts->is_limited ? " (%zu that you may see are listed)"
+                                        : " (the %zu largest are listed)",
+                      usage->listed);
     (void)fputs(", ", out);
     hc_html_count(out, usage->files);
     (void)fputs(usage->files == 1 ? " file, " : " files, ", out);
     hc_html_bytes(out, usage->bytes);
     (void)fputs("; scanned ", out);
-    write_age(out, now_ms, usage->began_ms + usage->took_ms);
+    write_age(out, facts->now_ms, usage->began_ms + usage->took_ms);
     (void)fputs(", which took ", out);
     hc_html_duration(out, usage->took_ms);
     (void)fputs(usage->is_incomplete ? ". Parts of the cache could not be read.</p>"
@@ -514,7 +523,7 @@ static void slot_cache(const struct hc_status_facts *facts, FILE *out)
         write_empty(out, "The first scan of the cache is under way.");
         return;
     }
-    write_scan(usage, facts->now_ms, out);
+    write_scan(facts, out);
     if (usage->listed == 0)
         return;
     (void)fputs("<table><thead><tr><th scope=\"col\">Repo</th><td "

@@ -174,6 +174,13 @@ int hc_policy_may_administer(struct hc_policy *policy, const struct hc_identity 
     return -1;
 }
 
+bool hc_policy_may_see_all(struct hc_policy *policy, const struct hc_identity *identity)
+{
+    HC_AUTO(hc_rules) *rules = hc_policy_hold_rules(policy);
+
+    return !rules || rule_grants_admin(rules, identity, NULL);
+}
+
 /* A rule for some revisions or files does not hide the repo, and may show it. */
 bool hc_policy_may_see(struct hc_policy *policy, const struct hc_identity *identity,
                        const struct hc_repo *repo)

@@ -71,6 +71,10 @@ struct hc_fetch_options hc_policy_grant(const struct hc_decision *decision,
 int hc_policy_may_administer(struct hc_policy *policy, const struct hc_identity *identity,
                              const struct hc_repo *repo, struct hc_error *err);
 
+/* Whether nothing is hidden from the caller: there is no policy, or a rule of `action:
+ * admin` without repos and types matches it. */
+bool hc_policy_may_see_all(struct hc_policy *policy, const struct hc_identity *identity);
+
 /* Whether lists show the repo to the caller: a file of a revision may be allowed. */
 bool hc_policy_may_see(struct hc_policy *policy, const struct hc_identity *identity,
                        const struct hc_repo *repo);

@@ -113,6 +113,44 @@ def test_the_page_asks_for_a_token_and_the_probes_do_not(guarded):
     assert get(base + "/healthz")[0] == get(base + "/metrics")[0] == 200
 
 
+def test_lists_have_what_the_policy_lets_the_reader_see(serve, cache, hub, tmp_path):
+    """Repos of the cache, failures, and kept revisions; administrators see all."""
+    hashes = {name: hashlib.sha256(f"token-of-{name}".encode()).hexdigest()
+              for name in ("alice", "bob")}
+    tokens = tmp_path / "tokens"
+    tokens.write_text("".join(f"{name} sha256:{hashes[name]}\n" for name in hashes))
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("version: 1\ndefault: deny\n"
+                      "keep:\n- {repo: secret/kept}\n- {repo: org/kept}\nrules:\n"
+                      "- {name: ops, callers: [alice], action: admin}\n"
+                      "- {name: open, repos: ['org/*'], action: allow}\n")
+    for folder in "models--org--model", "models--secret--model":
+        snapshot = cache / folder / "snapshots" / ("1" * 40)
+        snapshot.mkdir(parents=True)
+        (snapshot / "a.txt").write_text("a")
+    server, base = serve_page(serve, cache, hub.endpoint, "--auth-tokens", str(tokens),
+                              "--policy", str(policy))
+    with world.fails_with("ENTRY_NOT_FOUND"):
+        server.file("org/model", "missing.bin")
+    with world.fails_with("POLICY_DENIED"):
+        server.file("secret/model", "missing.bin")
+    world.wait_until(lambda: facts(base)["cache"], "a scan")
+
+    for headers in {}, {"Authorization": "Bearer token-of-bob"}:
+        page, text = (get(base + path, **headers)[2] for path in ("/", "/status.json"))
+        told = json.loads(text)
+        assert "secret/" not in page and "secret/" not in text and told["limited"]
+        assert [repo["repo"] for repo in told["cache"]["repos"]] == ["org/model"]
+        assert [failure["repo"] for failure in told["failures"]] == ["org/model"]
+        assert [kept["repo"] for kept in told["kept"]["revisions"]] == ["org/kept"]
+    for authorization in "Bearer token-of-alice", basic("token-of-alice"):
+        page, text = (get(base + path, Authorization=authorization)[2]
+                      for path in ("/", "/status.json"))
+        told = json.loads(text)
+        assert "secret/model" in page and "secret/kept" in page and not told["limited"]
+        assert {repo["repo"] for repo in told["cache"]["repos"]} == {"org/model", "secret/model"}
+
+
 def test_many_wrong_tokens_are_not_listened_to_and_are_not_logged(guarded):
     server, base = guarded
     for i in range(10):

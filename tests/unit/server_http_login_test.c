@@ -67,8 +67,9 @@ static enum hc_login_result log_in(struct fixture *f, const char *authorization)
                                              .peer = (const struct sockaddr *)&f->peer,
                                              .now_ms = f->now_ms,
                                              .now_s = 1000};
+    HC_AUTO(hc_caller) *caller = NULL;
 
-    return hc_http_login_check(&f->login, &attempt, &f->err);
+    return hc_http_login_check(&f->login, &attempt, &caller, &f->err);
 }
 
 static void a_token_is_accepted_in_either_form(void **state)
