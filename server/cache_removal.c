@@ -174,7 +174,7 @@ int hc_cache_prune(void *ctx, struct hc_blocking_call *call,
                           hc_blocking_call_cancellation(call), &result, err) < 0)
         return -1;
     if (!request.dry_run)
-        hc_cache_note_removed(call, result.revisions.removed_files + result.file_total,
+        hc_cache_note_removed(call, result.revisions.removed_files + result.file_removed,
                               result.freed_bytes);
     return prune_reply(call, &result, err);
 }

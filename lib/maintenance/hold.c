@@ -251,6 +251,7 @@ static bool hold_look_transfer(const struct hc_cache *cache,
 
 /* ---- the rules of a policy --------------------------------------------------------- */
 
+/* Ids of repos are compared as the rules do: case does not matter. */
 static bool policy_keeps(void *policy, const struct hc_repo *repo, const char *revision)
 {
     HC_AUTO(hc_rules) *rules = hc_policy_hold_rules(policy);
@@ -258,7 +259,7 @@ static bool policy_keeps(void *policy, const struct hc_repo *repo, const char *r
     for (size_t i = 0; rules && i < rules->keep_count; i++) {
         const struct hc_named_revision *kept = &rules->keep[i];
 
-        if (kept->type == repo->type && strcmp(kept->repo_id, repo->id) == 0 &&
+        if (kept->type == repo->type && strcasecmp(kept->repo_id, repo->id) == 0 &&
             strcmp(kept->revision, revision) == 0)
             return true;
     }

@@ -239,6 +239,7 @@ static int result_add_file(struct hc_prune_result *result,
     struct hc_pruned_file *grown;
 
     result->file_total++;
+    result->file_removed += file->is_removed;
     if (result->file_count == HC_PRUNED_FILES_MAX)
         return 0;
     grown = list_grow(result->files, result->file_count, sizeof *grown, err);

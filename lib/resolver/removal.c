@@ -303,7 +303,7 @@ int hc_resolver_prune(struct hc_resolver *resolver,
     result->freed_bytes = result->revisions.freed_bytes + result->file_bytes;
     if (!request->dry_run) {
         atomic_fetch_add(&resolver->pruned_files,
-                         result->revisions.removed_files + result->file_total);
+                         result->revisions.removed_files + result->file_removed);
         atomic_fetch_add(&resolver->pruned_bytes, result->freed_bytes);
     }
     return pruned;

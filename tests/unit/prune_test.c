@@ -157,6 +157,8 @@ static void a_dry_run_finds_the_same_and_removes_nothing(void **state)
     assert_int_equal(temp_dir_count(f->dir, ""), before);
     done = prune_at(f, 2 * HOUR_MS, HOUR_MS, false);
     assert_int_equal(planned.file_total, done.file_total);
+    assert_int_equal(planned.file_removed, 0);
+    assert_int_equal(done.file_removed, done.file_total);
     assert_int_equal(planned.file_bytes, done.file_bytes);
     assert_int_equal(planned.revisions.removed_count, done.revisions.removed_count);
     assert_int_equal(planned.revisions.freed_bytes, done.revisions.freed_bytes);
@@ -172,6 +174,7 @@ static void a_blob_and_a_temporary_whose_lock_is_held_stay(void **state)
     HC_AUTO(hc_blob_lock) *lock = hc_blob_lock_new(f->cache, &orphan, &f->err);
     HC_AUTO(hc_blob_lock) *other = hc_blob_lock_new(f->cache, &half, &f->err);
     struct hc_prune_result result;
+    unsigned removed = 0;
 
     put_leftovers(f);
     assert_int_equal(hc_blob_lock_try(lock, &f->err), 1);
@@ -180,6 +183,10 @@ static void a_blob_and_a_temporary_whose_lock_is_held_stay(void **state)
     assert_true(temp_dir_has(f->dir, FOLDER "blobs/" BLOB_C));
     assert_true(temp_dir_has(f->dir, FOLDER "blobs/x.00112233.incomplete"));
     assert_true(temp_dir_has(f->dir, FOLDER "refs/gone")); /* it may be fetched */
+    for (size_t i = 0; i < result.file_count; i++)
+        removed += result.files[i].is_removed;
+    assert_int_equal(result.file_removed, removed);
+    assert_true(result.file_total > removed);
     hc_prune_result_clear(&result);
 }
 

@@ -182,6 +182,22 @@ static void a_pin_holds_a_revision_beyond_its_retention(void **state)
     assert_int_equal(expire_now(f, policy_text, false), 1);
 }
 
+/* To the Hub "Org/NAME" is the repo "org/name". */
+static void what_the_policy_keeps_stays_in_whatever_case_the_policy_names_it(void **state)
+{
+    static const char kept_text[] = "version: 1\ndefault: allow\n"
+                                    "keep: [{repo: Org/NAME, revision: main}]\nrules:\n"
+                                    "- {name: day, action: allow, retention: 1d}\n";
+    struct fixture *f = *state;
+
+    put_revision(f, COMMIT, BLOB_A, "day");
+    put_ref(f, &f->repo, "main", COMMIT);
+    age_revision(f, COMMIT, BLOB_A, 9 * DAY);
+    assert_int_equal(expire_now(f, kept_text, false), 0);
+    assert_true(has_revision(f, COMMIT));
+    assert_int_equal(expire_now(f, policy_text, false), 1);
+}
+
 static void a_repo_without_such_a_revision_stays_as_it_is(void **state)
 {
     struct fixture *f = *state;
@@ -205,6 +221,7 @@ int main(void)
         WITH_CACHE(one_blob_that_stays_keeps_the_revision),
         WITH_CACHE(a_policy_without_retention_and_no_policy_remove_nothing),
         WITH_CACHE(a_pin_holds_a_revision_beyond_its_retention),
+        WITH_CACHE(what_the_policy_keeps_stays_in_whatever_case_the_policy_names_it),
         WITH_CACHE(a_repo_without_such_a_revision_stays_as_it_is),
     };
 

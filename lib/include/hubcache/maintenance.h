@@ -171,6 +171,7 @@ struct hc_prune_result {
     struct hc_pruned_file *files;       /* HC_PRUNED_FILES_MAX at most */
     size_t file_count;
     uint64_t file_total;   /* of all */
+    uint64_t file_removed; /* of these; in a dry run none */
     uint64_t freed_bytes;  /* of revisions and files; in a dry run that would be free */
     uint64_t file_bytes;   /* of the files alone */
     unsigned repos_denied; /* that the caller may not administer */
