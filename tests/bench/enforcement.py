@@ -24,7 +24,9 @@ SAMPLE_S = 0.2
 CHECK_S = 0.5
 EDGE = 4096  # bytes that are compared at both ends of a file
 DEADLINE = 60
+GRACE_S = 1  # how long after its end a lease still holds
 LEASED, LEASE_S = 0.6, (1, 20)  # how many of the calls take a lease, and how long
+RECENT = 5  # samples: what a server saw held before it answered may have ended by now
 RETRIED = {"UNAVAILABLE", "SHUTTING_DOWN", "CANCELLED", "BUSY"}  # the server was killed
 
 
@@ -35,7 +37,8 @@ class Sample:
     partial: int  # of these, of partial files
     small: int  # of these, of directories, locks, listings and refs, which do not count
     trash: int  # of these, in .hubcache/trash
-    held: int  # bytes of snapshots that are leased, as the callers count
+    held: int  # bytes of blobs of repos that have a lease on the volume
+    sure: int  # bytes of blobs that were there at one moment: see sample()
 
 
 class World:
@@ -47,10 +50,9 @@ class World:
                           *options.argument]
         self.servers = [self.start() for _ in range(SERVERS)]
         self.lock = threading.Lock()
-        self.leased = collections.Counter()  # repo: leases
         self.outcomes = collections.Counter()
         self.messages = collections.Counter()
-        self.early = []  # NO_SPACE with room that nothing held: (held, needed)
+        self.early = []  # NO_SPACE with room that no lease held: (held, needed, message)
         self.lost = []
         self.took = []
         self.kills = self.checks = self.asked = 0
@@ -66,8 +68,14 @@ class World:
         return time.monotonic() >= self.end
 
     def held(self):
-        with self.lock:
-            return sum(count > 0 for count in self.leased.values()) * self.options.repo * MIB
+        """What leases hold now, as the volume has it, whichever caller got the answer."""
+        now, folders = time.time() - GRACE_S, set()
+        for path, status in walk(self.cache / ".hubcache" / "leases"):
+            if stat.S_ISREG(status.st_mode) and status.st_mtime > now and not path.endswith("/bar"):
+                folders.add(os.path.relpath(path, self.cache).split(os.sep)[2])
+        return sum(status.st_blocks * 512 for folder in folders
+                   for path, status in walk(self.cache / folder / "blobs")
+                   if stat.S_ISREG(status.st_mode) and not path.endswith(".incomplete"))
 
 
 def repo_name(number):
@@ -135,12 +143,8 @@ def ask(shared, chance):
         shared.asked += 1
         shared.took.append(time.monotonic() - begun)
         shared.outcomes["ok, from the cache" if answer.source == 1 else "ok, fetched"] += 1
-        leased = bool(getattr(answer, "lease_id", ""))
-        shared.leased[number] += leased
-    if leased:
+    if answer.lease_id:
         check_until(shared, number, answer, begun + lease)
-        with shared.lock:
-            shared.leased[number] -= 1
     else:
         time.sleep(chance.random() / 5)
 
@@ -148,13 +152,14 @@ def ask(shared, chance):
 def note_failure(shared, error):
     reason, message, metadata = ("UNAVAILABLE", "", {}) if isinstance(error, ValueError) \
         else reason_of(error)
-    held = shared.held()
+    held = shared.held() if reason == "NO_SPACE" else 0
     with shared.lock:
         shared.outcomes[f"{reason}, server killed" if reason in RETRIED else reason] += 1
         if reason in RETRIED:
             shared.messages[message[:100]] += 1
         if reason == "NO_SPACE":
             needed = int(metadata["needed_bytes"])
+            held = max([held, *[each.held for each in shared.samples[-RECENT:]]])
             if held + needed <= shared.options.limit * MIB:
                 shared.early.append((held, needed, message))
         elif reason not in RETRIED:
@@ -201,12 +206,17 @@ def walk(path):
 
 
 def sample(shared):
-    inodes = {}
+    """Files come and go while they are counted. What is still there after the last one was found was
+    there at that moment together: so much the cache had for sure."""
+    inodes, paths = {}, {}
     for path, status in walk(shared.cache):
         kind = "small" if not stat.S_ISREG(status.st_mode) or status.st_size < EDGE else \
             "partial" if path.endswith(".incomplete") else \
             "trash" if "/.hubcache/trash/" in path else "other"
         inodes[status.st_ino] = kind, status.st_blocks * 512
+        if kind == "other":
+            paths[path] = status.st_ino
+    sure = sum(inodes[inode][1] for path, inode in paths.items() if inode_of(path) == inode)
     rooms = collections.Counter()
     for kind, room in inodes.values():
         rooms[kind] += room
@@ -214,7 +224,14 @@ def sample(shared):
     shared.evictions += len(shared.snapshots - snapshots)
     shared.snapshots = snapshots
     shared.samples.append(Sample(time.monotonic(), sum(rooms.values()), rooms["partial"],
-                                 rooms["small"], rooms["trash"], shared.held()))
+                                 rooms["small"], rooms["trash"], shared.held(), sure))
+
+
+def inode_of(path):
+    try:
+        return os.stat(path, follow_symlinks=False).st_ino
+    except OSError:
+        return 0
 
 
 def sample_on(shared):
@@ -258,7 +275,7 @@ def oracle_of(cache, hub):
 def report(shared, left):
     options, limit = shared.options, shared.options.limit * MIB
     highest = max(shared.samples, key=lambda each: each.total)
-    over = max(each.total - each.partial - each.small - limit for each in shared.samples)
+    over = max(each.sure - limit for each in shared.samples)
     table(f"enforcement: limit {options.limit} MiB, {options.callers} callers, {SERVERS} hubcached, "
           f"{options.seconds} s, {options.repos} repos of {options.repo} MiB",
           ["", "figure"],
@@ -266,10 +283,10 @@ def report(shared, left):
            ["  of these in partial files, MiB", f"{highest.partial / MIB:.1f}"],
            ["  of these in the trash, MiB", f"{highest.trash / MIB:.1f}"],
            ["  of these directories, locks and listings, MiB", f"{highest.small / MIB:.1f}"],
-           ["highest, without these and partial files, over the limit, MiB",
-            f"{over / MIB:.1f}"],
-           ["samples over the limit, without directories and so on",
-            sum(each.total - each.small > limit for each in shared.samples)],
+           ["blobs that were there together over the limit, MiB", f"{max(over, 0) / MIB:.1f}"],
+           ["samples with blobs over the limit", sum(each.sure > limit for each in shared.samples)],
+           ["samples with blobs and partial files over the limit",
+            sum(each.sure + each.partial > limit for each in shared.samples)],
            ["samples", len(shared.samples)],
            ["mean bytes on disk, MiB", f"{statistics.mean(s.total for s in shared.samples) / MIB:.0f}"],
            ["highest bytes leased, MiB", f"{max(s.held for s in shared.samples) / MIB:.0f}"],
