@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A process file is one line, "<added> <removed> <total> <hash>": the counters of the
- * process, which only grow, the occupancy as the process knows it (HC_SIZE_UNKNOWN: not),
- * and a hash of the three, by which a reader finds that it has read half of a write. It
+ * A process file is one line, "<added> <removed> <total> <added by all> <removed by all>
+ * <hash>": the counters of the process, which only grow, the occupancy as the process knew
+ * it last (HC_SIZE_UNKNOWN: not), the sums of the counters that it included then, and a
+ * hash of the five, by which a reader finds that it has read half of a write. A process
+ * that takes the total over adds what its own sums have more: what has come or gone since.
+ * Processes that have been gone for HC_OCCUPANCY_KEEP_MS are in no sum. The file
  * is written through its descriptor when a mebibyte has come or gone, and by the
  * heartbeat when anything has changed, or has not for a minute: its mtime shows that the
  * process lives.
@@ -33,7 +36,8 @@
 enum {
     BLOCK_SIZE = 512, /* of st_blocks */
     NAME_SIZE = sizeof "process.01234567",
-    LINE_SIZE = 4 * 21 + 1,
+    NUMBERS = 5, /* of a line, and their hash */
+    LINE_SIZE = (NUMBERS + 1) * 21 + 1,
     WRITE_BYTES = 1024 * 1024,
     TOUCH_BEATS = 60,
     PROCESSES_MAX = 4096
@@ -43,11 +47,17 @@ static const int64_t FORGET_MS = INT64_C(24) * 3600 * 1000;
 
 static const char folder_path[] = ".hubcache/occupancy";
 
+/* What the cache takes, and the sums of the counters that are part of it. */
+struct known_total {
+    uint64_t bytes; /* or HC_SIZE_UNKNOWN */
+    uint64_t added, removed;
+};
+
 /* What a process has counted. */
 struct process_counts {
     char name[NAME_SIZE];
     uint64_t added, removed;
-    uint64_t total; /* or HC_SIZE_UNKNOWN */
+    struct known_total total;
     int64_t changed_ms;
 };
 
@@ -69,6 +79,7 @@ struct hc_occupancy {
         size_t count, room;
         int64_t bytes;
         bool is_known;
+        struct known_total total; /* as it was found last */
     } shared;
 };
 
@@ -79,11 +90,20 @@ uint64_t hc_occupancy_of_file(const struct stat *status)
 
 /* ---- the file of this process ------------------------------------------------------ */
 
-static uint64_t line_hash(uint64_t added, uint64_t removed, uint64_t total)
+static uint64_t line_hash(const uint64_t numbers[NUMBERS])
 {
-    const uint64_t numbers[] = {added, removed, total};
+    return hc_hash_bytes(HC_HASH_START, numbers, NUMBERS * sizeof *numbers);
+}
 
-    return hc_hash_bytes(HC_HASH_START, numbers, sizeof numbers);
+static int line_format(char line[LINE_SIZE], const uint64_t numbers[NUMBERS])
+{
+    int length = 0;
+
+    for (size_t i = 0; i < NUMBERS; i++)
+        length += hc_format(line + length, LINE_SIZE - (size_t)length, "%020" PRIu64 " ",
+                            numbers[i]);
+    return length + hc_format(line + length, LINE_SIZE - (size_t)length,
+                              "%020" PRIu64 "\n", line_hash(numbers));
 }
 
 /* A volume that takes no file: the others learn of it at their next scan. */
@@ -103,17 +123,23 @@ static void occupancy_open_file(struct hc_occupancy *occupancy)
             hc_file_open(root, occupancy->path, O_WRONLY | O_CREAT, 0666);
 }
 
+static struct known_total occupancy_total(struct hc_occupancy *occupancy)
+{
+    HC_LOCKED(&occupancy->shared.lock);
+
+    return occupancy->shared.total;
+}
+
 /* With the lock of the file held. */
-static void occupancy_write_file(struct hc_occupancy *occupancy)
+static void occupancy_write_file(struct hc_occupancy *occupancy,
+                                 const struct known_total *total)
 {
     uint64_t added = atomic_load(&occupancy->added);
     uint64_t removed = atomic_load(&occupancy->removed);
-    uint64_t total = atomic_load(&occupancy->total);
+    const uint64_t numbers[NUMBERS] = {added, removed, total->bytes, total->added,
+                                       total->removed};
     char line[LINE_SIZE];
-    int length =
-        hc_format(line, sizeof line,
-                  "%020" PRIu64 " %020" PRIu64 " %020" PRIu64 " %020" PRIu64 "\n", added,
-                  removed, total, line_hash(added, removed, total));
+    int length = line_format(line, numbers);
 
     occupancy_open_file(occupancy);
     if (occupancy->file.fd < 0 ||
@@ -122,7 +148,7 @@ static void occupancy_write_file(struct hc_occupancy *occupancy)
     (void)futimens(occupancy->file.fd, NULL);
     occupancy->file.written_added = added;
     occupancy->file.written_removed = removed;
-    occupancy->file.written_total = total;
+    occupancy->file.written_total = total->bytes;
     occupancy->file.quiet_beats = 0;
 }
 
@@ -131,13 +157,14 @@ static void occupancy_on_heartbeat(struct hc_heartbeat *heartbeat)
     struct hc_occupancy *occupancy =
         (struct hc_occupancy *)((char *)heartbeat -
                                 offsetof(struct hc_occupancy, heartbeat));
+    const struct known_total total = occupancy_total(occupancy);
     HC_LOCKED(&occupancy->file.lock);
 
     if (occupancy->file.written_added != atomic_load(&occupancy->added) ||
         occupancy->file.written_removed != atomic_load(&occupancy->removed) ||
-        occupancy->file.written_total != atomic_load(&occupancy->total) ||
+        occupancy->file.written_total != total.bytes ||
         ++occupancy->file.quiet_beats >= TOUCH_BEATS)
-        occupancy_write_file(occupancy);
+        occupancy_write_file(occupancy, &total);
 }
 
 /* The first change of a process starts its heartbeat: readers leave no file. */
@@ -153,6 +180,8 @@ static bool occupancy_must_start(struct hc_occupancy *occupancy)
 
 static void occupancy_publish(struct hc_occupancy *occupancy)
 {
+    const struct known_total total = occupancy_total(occupancy);
+
     if (occupancy_must_start(occupancy))
         hc_heartbeats_start(hc_cache_heartbeats(occupancy->cache), &occupancy->heartbeat);
 
@@ -160,7 +189,7 @@ static void occupancy_publish(struct hc_occupancy *occupancy)
 
     if (atomic_load(&occupancy->added) - occupancy->file.written_added >= WRITE_BYTES ||
         atomic_load(&occupancy->removed) - occupancy->file.written_removed >= WRITE_BYTES)
-        occupancy_write_file(occupancy);
+        occupancy_write_file(occupancy, &total);
 }
 
 void hc_occupancy_add(struct hc_occupancy *occupancy, uint64_t bytes)
@@ -180,10 +209,10 @@ void hc_occupancy_remove(struct hc_occupancy *occupancy, uint64_t bytes)
 /* False: half of a write was read, or the file is none of ours. */
 static bool counts_parse(const char *text, struct process_counts *counts)
 {
-    uint64_t numbers[4];
+    uint64_t numbers[NUMBERS + 1];
     char *end = NULL;
 
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i <= NUMBERS; i++) {
         numbers[i] = strtoull(text, &end, 10);
         if (end == text)
             return false;
@@ -191,8 +220,8 @@ static bool counts_parse(const char *text, struct process_counts *counts)
     }
     counts->added = numbers[0];
     counts->removed = numbers[1];
-    counts->total = numbers[2];
-    return numbers[3] == line_hash(numbers[0], numbers[1], numbers[2]);
+    counts->total = (struct known_total){numbers[2], numbers[3], numbers[4]};
+    return numbers[NUMBERS] == line_hash(numbers);
 }
 
 static bool counts_read(int dir, const char *name, struct process_counts *counts)
@@ -254,15 +283,47 @@ static void table_merge(struct hc_occupancy *occupancy, const struct process_cou
     }
 }
 
-/* Takes over what another process knows, as of now. */
-static void occupancy_adopt(struct hc_occupancy *occupancy,
-                            const struct process_counts *newest)
+/* With the lock held: the sums of the counters of all but those long gone. */
+static struct known_total table_sum(const struct hc_occupancy *occupancy)
 {
+    int64_t then_ms = hc_epoch_ms() - HC_OCCUPANCY_KEEP_MS;
+    struct known_total sum = {0};
+
+    for (size_t i = 0; i < occupancy->shared.count; i++) {
+        const struct process_counts *counts = &occupancy->shared.table[i];
+
+        if (counts->changed_ms > then_ms) {
+            sum.added += counts->added;
+            sum.removed += counts->removed;
+        }
+    }
+    return sum;
+}
+
+/* With the lock held. */
+static void occupancy_note_total(struct hc_occupancy *occupancy)
+{
+    int64_t bytes = occupancy->shared.bytes;
+
+    occupancy->shared.total = table_sum(occupancy);
+    occupancy->shared.total.bytes = bytes > 0 ? (uint64_t)bytes : 0;
+    atomic_store(&occupancy->total, occupancy->shared.total.bytes);
+}
+
+/* Takes over what another process knew, and adds what has come and gone since. Counters
+ * only grow: sums that are less do not include the same processes. */
+static void occupancy_adopt(struct hc_occupancy *occupancy,
+                            const struct known_total *total)
+{
+    struct known_total now;
     HC_LOCKED(&occupancy->shared.lock);
 
-    if (occupancy->shared.is_known || newest->total == HC_SIZE_UNKNOWN)
+    now = table_sum(occupancy);
+    if (occupancy->shared.is_known || total->bytes == HC_SIZE_UNKNOWN ||
+        now.added < total->added || now.removed < total->removed)
         return;
-    occupancy->shared.bytes = (int64_t)newest->total;
+    occupancy->shared.bytes = (int64_t)(total->bytes + (now.added - total->added)) -
+                              (int64_t)(now.removed - total->removed);
     occupancy->shared.is_known = true;
 }
 
@@ -280,19 +341,20 @@ static void occupancy_refresh(struct hc_occupancy *occupancy)
 {
     HC_AUTO_VALUE(hc_directory_walk)
     walk = hc_directory_walk(hc_cache_fd(occupancy->cache), folder_path, 0);
-    struct process_counts newest = {.total = HC_SIZE_UNKNOWN}, counts;
+    struct process_counts newest = {.total.bytes = HC_SIZE_UNKNOWN}, counts;
 
     while (hc_directory_walk_next(&walk)) {
         if (!S_ISREG(walk.type) || strcmp(walk.name, occupancy->name) == 0 ||
             !counts_read(walk.dir, walk.name, &counts))
             continue;
         table_merge(occupancy, &counts);
-        if (counts.total != HC_SIZE_UNKNOWN &&
-            (newest.total == HC_SIZE_UNKNOWN || counts.changed_ms > newest.changed_ms))
+        if (counts.total.bytes != HC_SIZE_UNKNOWN &&
+            (newest.total.bytes == HC_SIZE_UNKNOWN ||
+             counts.changed_ms > newest.changed_ms))
             newest = counts;
     }
     occupancy_merge_own(occupancy);
-    occupancy_adopt(occupancy, &newest);
+    occupancy_adopt(occupancy, &newest.total);
 }
 
 int hc_occupancy_find(void *ctx, uint64_t *bytes)
@@ -304,8 +366,8 @@ int hc_occupancy_find(void *ctx, uint64_t *bytes)
 
     if (!occupancy->shared.is_known)
         return 0;
-    *bytes = occupancy->shared.bytes > 0 ? (uint64_t)occupancy->shared.bytes : 0;
-    atomic_store(&occupancy->total, *bytes);
+    occupancy_note_total(occupancy);
+    *bytes = occupancy->shared.total.bytes;
     return 1;
 }
 
@@ -361,7 +423,7 @@ void hc_occupancy_end_scan(struct hc_occupancy *occupancy,
 
         occupancy->shared.bytes = (int64_t)hc_size_add(bytes, added);
         occupancy->shared.is_known = true;
-        atomic_store(&occupancy->total, (uint64_t)occupancy->shared.bytes);
+        occupancy_note_total(occupancy);
     }
     table_forget(occupancy);
     occupancy_publish(occupancy);
@@ -387,6 +449,7 @@ struct hc_occupancy *hc_occupancy_new(const struct hc_cache *cache, struct hc_er
     occupancy->file.fd = -1;
     occupancy->file.written_total = HC_SIZE_UNKNOWN;
     atomic_store(&occupancy->total, HC_SIZE_UNKNOWN);
+    occupancy->shared.total.bytes = HC_SIZE_UNKNOWN;
     (void)pthread_mutex_init(&occupancy->file.lock, NULL);
     (void)pthread_mutex_init(&occupancy->shared.lock, NULL);
     if (hc_file_private_name(occupancy->path, PATH_MAX, ".hubcache/occupancy/process", "",
