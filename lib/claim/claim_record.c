@@ -11,6 +11,7 @@
  *   size=4194304                   0 while unknown
  *   bytes=2097152
  *   ranges=0-2097152
+ *   waiting=0                      1: a reservation for which there is no room yet
  *
  * Lines may come in any order. The first three and `incomplete` are required; the others
  * are missing from what an older release wrote.
@@ -136,7 +137,7 @@ static bool record_find_number(const char *text, const char *key, uint64_t *numb
 /* What is missing or contradicts itself counts as nothing that has arrived. */
 static void record_parse_progress(const char *text, struct hc_claim_record *record)
 {
-    uint64_t began_us = 0;
+    uint64_t began_us = 0, waiting = 0;
 
     if (!record_find_text(text, "previous", record->previous, sizeof record->previous))
         record->previous[0] = '\0';
@@ -150,6 +151,7 @@ static void record_parse_progress(const char *text, struct hc_claim_record *reco
         record->bytes = 0;
     if (record_find_number(text, "since", &began_us) && began_us <= INT64_MAX)
         record->began_us = (int64_t)began_us;
+    record->is_waiting = record_find_number(text, "waiting", &waiting) && waiting == 1;
 }
 
 int hc_claim_record_read(int root, const char *path, struct hc_claim_record *record)
@@ -190,13 +192,14 @@ int hc_claim_record_write(struct hc_claim_record *record, int fd)
     char text[TEXT_SIZE];
     uint64_t size = record->size == HC_SIZE_UNKNOWN ? 0 : record->size;
     int earlier = record->text_length;
-    int length = hc_format(text, sizeof text,
-                           "host=%s\npid=%" PRIu64 "\nstart=%" PRIu64
-                           "\nincomplete=%s\nprevious=%s\nsince=%" PRId64
-                           "\nsize=%" PRIu64 "\nbytes=%" PRIu64 "\nranges=%s\n",
-                           record->owner.host, record->owner.pid, record->owner.start,
-                           record->partial, record->previous, record->began_us, size,
-                           record->bytes, record->ranges);
+    int length =
+        hc_format(text, sizeof text,
+                  "host=%s\npid=%" PRIu64 "\nstart=%" PRIu64
+                  "\nincomplete=%s\nprevious=%s\nsince=%" PRId64 "\nsize=%" PRIu64
+                  "\nbytes=%" PRIu64 "\nranges=%s\nwaiting=%d\n",
+                  record->owner.host, record->owner.pid, record->owner.start,
+                  record->partial, record->previous, record->began_us, size,
+                  record->bytes, record->ranges, record->is_waiting);
 
     if (length < 0 || pwrite(fd, text, (size_t)length, 0) != length)
         return -1;

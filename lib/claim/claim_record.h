@@ -46,6 +46,7 @@ struct hc_claim_record {
     uint64_t bytes; /* that have arrived */
     char ranges[HC_PIECES_TEXT_SIZE]; /* which ones */
     int64_t began_us; /* microseconds since the epoch, by the owner's clock */
+    bool is_waiting;  /* a reservation for which there is no room yet */
     /* The earlier of the file's mtime and ctime, since the epoch: any user may set the
      * mtime, also to the future. */
     int64_t heartbeat_ms;

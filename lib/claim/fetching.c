@@ -64,7 +64,7 @@ static int scan_add_claim(struct fetching_scan *scan,
     if (hc_claim_record_is_abandoned(record, scan->now_ms))
         return hc_strings_add(&scan->abandoned, record->partial, err);
     if (hc_claim_record_is_reservation(record)) {
-        scan->fetching->has_reservation = true;
+        scan->fetching->has_reservation |= !record->is_waiting;
         return 0;
     }
     if (hc_strings_add(&scan->fetching->etags, etag, err) < 0)

@@ -25,7 +25,7 @@ enum { HC_FETCHING_YOUNG_MS = 60 * 60 * 1000 };
 struct hc_fetching {
     struct hc_strings etags;
     struct hc_strings partials; /* names of the partial files, as far as they exist */
-    bool has_reservation;       /* for several blobs of the repo */
+    bool has_reservation;       /* for several blobs of the repo, that does not wait */
 };
 
 /* -1 also when a directory cannot be read. `fetching` is cleared by the caller in every

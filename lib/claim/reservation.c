@@ -3,11 +3,15 @@
  * A reservation is a record like that of a claim (claim_record.h), whose size is what is
  * still reserved. Its states, as its file snapshot.<8 hex> shows them to other replicas:
  *
- *   published  The file is there before the free space is measured: of two replicas that
- *              measure at the same time, at least one sees the other's. It is removed at
- *              once when the space does not suffice.
+ *   published  The file is there before the free space is measured, and before the time
+ *              is read that ranks it: of two replicas that measure at the same time, the
+ *              later one sees the file of the earlier. Until it has its rank, it counts
+ *              against all. It is removed at once when the space does not suffice.
+ *   waiting    There is no room for it yet. It counts against later ones, but holds no
+ *              revision of its repo.
  *   in use     The heartbeat thread writes it once a second; the size shrinks by what
- *              hc_reservation_use() returned. The thread of the download only adds to the
+ *              hc_reservation_use() returned a beat ago, since the claim of a blob comes
+ *              a little later than that. The thread of the download only adds to the
  *              atomic counter `used`: it never waits for the volume.
  *   dropped    The file is removed, by the thread of the download.
  *   orphaned   Its process died. It counts no more once its pid or heartbeat is missed,
@@ -40,6 +44,7 @@ struct hc_reservation {
     struct hc_claim_record record; /* of the heartbeat's thread, once that beats */
     uint64_t bytes;
     atomic_uint_least64_t used;
+    uint64_t used_before; /* at the last beat; of the heartbeat's thread as well */
 };
 
 static bool claim_is_earlier(const struct hc_claim_record *a,
@@ -115,8 +120,9 @@ struct hc_claimed hc_claimed_bytes(const struct hc_cache *cache, const char *fol
 static void reservation_write(struct hc_reservation *reservation)
 {
     struct hc_claim_record record = reservation->record; /* which other threads read */
-    uint64_t used = atomic_load(&reservation->used);
+    uint64_t used = reservation->used_before;
 
+    reservation->used_before = atomic_load(&reservation->used);
     record.size = used < reservation->bytes ? reservation->bytes - used : 0;
     (void)hc_claim_record_write(&record, reservation->fd);
     (void)futimens(reservation->fd, NULL);
@@ -141,14 +147,28 @@ static void reservation_publish(struct hc_reservation *reservation)
     reservation->fd = hc_file_create(root, reservation->path, O_WRONLY);
     if (reservation->fd < 0)
         return;
+    reservation->record.began_us = 0;
+    reservation_write(reservation);
+    reservation->record.began_us = hc_claim_record_new(0).began_us;
     reservation_write(reservation);
     reservation->heartbeat.beat = reservation_on_heartbeat;
     hc_heartbeats_start(hc_cache_heartbeats(reservation->cache), &reservation->heartbeat);
 }
 
+/* There is room for it now. */
+static void reservation_grant(struct hc_reservation *reservation)
+{
+    if (!reservation->heartbeat.beat)
+        return;
+    hc_heartbeats_stop(hc_cache_heartbeats(reservation->cache), &reservation->heartbeat);
+    reservation->record.is_waiting = false;
+    reservation_write(reservation);
+    hc_heartbeats_start(hc_cache_heartbeats(reservation->cache), &reservation->heartbeat);
+}
+
 static struct hc_reservation *reservation_new(const struct hc_cache *cache,
                                               const struct hc_repo *repo, uint64_t bytes,
-                                              struct hc_error *err)
+                                              bool is_waiting, struct hc_error *err)
 {
     HC_AUTO(hc_reservation) *reservation = calloc(1, sizeof *reservation);
     char path[PATH_MAX];
@@ -164,6 +184,7 @@ static struct hc_reservation *reservation_new(const struct hc_cache *cache,
         return NULL;
     reservation->bytes = bytes;
     reservation->record = hc_claim_record_new(bytes);
+    reservation->record.is_waiting = is_waiting;
     (void)hc_format(reservation->record.partial, sizeof reservation->record.partial, "%s",
                     strrchr(reservation->path, '/') + 1);
     if (bytes >= HC_RESERVATION_MIN_BYTES)
@@ -201,7 +222,7 @@ int hc_reservation_try(const struct hc_cache *cache, const struct hc_repo *repo,
                        uint64_t bytes, struct hc_reservation **reservation,
                        struct hc_error *err)
 {
-    HC_AUTO(hc_reservation) *own = reservation_new(cache, repo, bytes, err);
+    HC_AUTO(hc_reservation) *own = reservation_new(cache, repo, bytes, false, err);
     const struct reservation_place place = {own, repo->folder};
     struct hc_space_request request;
 
@@ -220,7 +241,7 @@ int hc_reservation_make(const struct hc_cache *cache, const struct hc_repo *repo
                         uint64_t bytes, struct hc_cancellation *cancellation,
                         struct hc_reservation **reservation, struct hc_error *err)
 {
-    HC_AUTO(hc_reservation) *own = reservation_new(cache, repo, bytes, err);
+    HC_AUTO(hc_reservation) *own = reservation_new(cache, repo, bytes, true, err);
     const struct reservation_place place = {own, repo->folder};
     struct hc_space_request request;
 
@@ -231,6 +252,7 @@ int hc_reservation_make(const struct hc_cache *cache, const struct hc_repo *repo
     request.cancellation = cancellation;
     if (hc_free_space_require(hc_cache_free_space(cache), &request, err) < 0)
         return -1;
+    reservation_grant(own);
     if (own->fd >= 0)
         *reservation = hc_take(&own);
     return 0;
