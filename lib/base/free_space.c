@@ -17,7 +17,10 @@
  *               the other for what is still missing, and measures again whenever one
  *               says that it freed something. A reclaimer also measures what the cache
  *               occupies if that is not known yet; if it cannot, the limit does not hold.
- *   refused     all were asked, and it is still short: NO_SPACE.
+ *   paused      all were asked, it is still short, and a reclaimer expects that it may
+ *               free more later: the turn goes to the next, and the request is back after
+ *               a while, as long as its caller waits.
+ *   refused     all were asked, and none expects more: NO_SPACE.
  *
  * Only the queue is guarded by the lock: a reclaimer works on the volume, and no lock is
  * held meanwhile.
@@ -33,7 +36,7 @@
 #include <sys/queue.h>
 #include <sys/statvfs.h>
 
-enum { ROUNDS_MAX = 8 };
+enum { ROUNDS_MAX = 8, PAUSE_MIN_MS = 100, PAUSE_MAX_MS = 1600 };
 
 /* A request that waits or reclaims, on the stack of its thread. */
 struct space_turn {
@@ -179,37 +182,67 @@ static int turn_begin(struct hc_free_space *space, struct space_turn *turn,
 }
 
 /* Again while it frees something: downloads of other processes may have the room that was
- * made by the time that this one looks. */
-static void space_ask_reclaimer(const struct hc_free_space *space, size_t number,
+ * made by the time that this one looks. Returns whether it may free more later. */
+static bool space_ask_reclaimer(const struct hc_free_space *space, size_t number,
                                 const struct hc_space_request *request,
                                 struct space_balance *balance)
 {
     for (int i = 0; i < ROUNDS_MAX && !balance_has_room(balance); i++) {
-        if (space->reclaim[number](space->ctx[number], request, balance->missing) == 0)
-            return;
+        uint64_t freed =
+            space->reclaim[number](space->ctx[number], request, balance->missing);
+
+        if (freed == 0 || freed == HC_RECLAIM_LATER)
+            return freed == HC_RECLAIM_LATER;
         *balance = space_compare(space, request);
     }
+    return false;
 }
 
-/* 1 there is room now; 0 all reclaimers were asked, and there is not; -1 the caller has
- * left. */
-static int space_reclaim(struct hc_free_space *space,
-                         const struct hc_space_request *request,
-                         struct space_balance *balance, struct hc_error *err)
+/* 1 there is room now; 0 all reclaimers were asked, and there is not, but may be later;
+ * -1 the caller has left. */
+static int space_take_turn(struct hc_free_space *space,
+                           const struct hc_space_request *request,
+                           struct space_balance *balance, bool *may_wait,
+                           struct hc_error *err)
 {
     struct space_turn turn;
+
+    *may_wait = false;
 
     if (turn_begin(space, &turn, request->cancellation, err) < 0)
         return -1;
     *balance = space_compare(space, request); /* another thread may have freed it */
     for (size_t i = 0; i < space->count; i++)
-        space_ask_reclaimer(space, i, request, balance);
+        *may_wait = space_ask_reclaimer(space, i, request, balance) || *may_wait;
     if (balance->is_unmeasured) /* perhaps no more, though nothing was freed */
         *balance = space_compare(space, request);
     turn_end(space, &turn);
     if (balance->missing > 0 && hc_cancellation_check(request->cancellation, err) < 0)
         return -1;
     return balance->missing == 0;
+}
+
+/* As above; 0 is for good. A pause keeps no turn: what the request waits for may need
+ * one itself. */
+static int space_reclaim(struct hc_free_space *space,
+                         const struct hc_space_request *request,
+                         struct space_balance *balance, struct hc_error *err)
+{
+    int64_t pause_ms = PAUSE_MIN_MS;
+    bool may_wait;
+
+    for (;;) {
+        int has_room = space_take_turn(space, request, balance, &may_wait, err);
+
+        if (has_room != 0 || !may_wait)
+            return has_room;
+        if (hc_cancellation_sleep(request->cancellation, pause_ms, err) < 0)
+            return -1;
+        *balance = space_compare(space, request);
+        if (balance_has_room(balance))
+            return 1;
+        pause_ms = 2 * pause_ms < PAUSE_MAX_MS ? 2 * pause_ms : PAUSE_MAX_MS;
+    }
 }
 
 static int space_refuse(struct hc_free_space *space,

@@ -46,8 +46,9 @@ struct hc_space_request {
  * the space, holds no lock of hc_free_space, is never called by two threads at once, must
  * not ask for space itself, and ends soon after the request's cancellation is set. With
  * no `bytes` it is only asked to find out what the cache occupies, if it can: then it
- * returns 1.
+ * returns 1. HC_RECLAIM_LATER: nothing can go now, but something may soon.
  */
+#define HC_RECLAIM_LATER UINT64_MAX
 typedef uint64_t (*hc_reclaim_fn)(void *ctx, const struct hc_space_request *request,
                                   uint64_t bytes);
 
@@ -101,7 +102,8 @@ bool hc_free_space_has(struct hc_free_space *space,
  * 0 when the volume has the bytes, after the reclaimers were asked if need be. Else
  * NO_SPACE, which names the bytes that are needed, those that are free by then and the
  * limit if that refuses, or CANCELLED or DEADLINE_EXCEEDED when the caller leaves while
- * it waits. Requests that wait have the reclaimers in the order in which they came. For
+ * it waits. Requests that wait have the reclaimers in the order in which they came. It
+ * waits as long as a reclaimer expects to free more; without a cancellation, forever. For
  * more than the whole volume or the limit holds no reclaimer is asked.
  */
 int hc_free_space_require(struct hc_free_space *space,

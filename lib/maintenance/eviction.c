@@ -23,7 +23,6 @@
 enum {
     MARGIN_DIVISOR = 20,          /* of the limit or floor: what is freed beyond */
     POLL_MS = 50,                 /* for the turn */
-    TRANSFER_POLL_MS = 250,       /* for transfers to end */
     LIST_MAX_AGE_MS = 600 * 1000, /* of the candidates */
     RESCAN_MIN_MS = 100,          /* between two scans that found too little */
     USED_SINCE_MS = 1000,         /* the list is exact to this */
@@ -54,9 +53,10 @@ struct eviction_run {
     size_t *planned;
     size_t planned_count, planned_room;
     uint64_t planned_bytes, held_bytes;
-    bool has_moved;  /* a candidate was used since the list was made */
-    bool may_change; /* soon: something is held only because it is being fetched, or */
-                     /* next scan may find more */
+    uint64_t
+        passing_bytes; /* of what is held, for a transfer or by a failure: not long */
+    bool has_moved;    /* a candidate was used since the list was made */
+    bool is_stale;     /* the list, and it is too early for another scan */
 };
 
 /* ---- what is missing --------------------------------------------------------------- */
@@ -238,9 +238,8 @@ static int plan_consider(struct eviction_run *run, size_t number, int64_t now_ms
     if (hold.by == HC_HELD_BY_NONE)
         return plan_add(run, number, err);
     run->held_bytes = hc_size_add(run->held_bytes, candidate->bytes);
-    run->may_change = run->may_change ||
-                      (hold.by == HC_HELD_BY_TRANSFER &&
-                       !(run->space && strcmp(run->space->folder, repo.folder) == 0));
+    if (hold.by == HC_HELD_BY_TRANSFER || hold.by == HC_HELD_BY_FAILURE)
+        run->passing_bytes = hc_size_add(run->passing_bytes, candidate->bytes);
     if (!run->result || run->result->kept_count == HC_EVICTION_KEPT_MAX)
         return 0;
     return hc_removal_add_kept(run->result, &repo, candidate->commit, &hold, err);
@@ -253,8 +252,8 @@ static int plan_make(struct eviction_run *run, struct hc_error *err)
     uint64_t wanted = hc_size_add(run->missing, run->margin);
 
     run->planned_count = 0;
-    run->planned_bytes = run->held_bytes = 0;
-    run->may_change = false;
+    run->planned_bytes = run->held_bytes = run->passing_bytes = 0;
+    run->is_stale = false;
     if (run->result)
         run->result->kept_count = 0;
     for (size_t i = 0; i < list->count && run->planned_bytes < wanted; i++) {
@@ -278,6 +277,24 @@ static int run_scan(struct eviction_run *run, struct hc_error *err)
                               run->request->cancellation, err);
 }
 
+/* A process that was killed may have counted what it did not do, or have done what it did
+ * not count. */
+static int run_measure(struct eviction_run *run, struct hc_error *err)
+{
+    struct hc_occupancy *occupancy = hc_cache_occupancy(run->eviction->cache);
+    const struct hc_occupancy_scan begun = hc_occupancy_begin_scan(occupancy);
+    uint64_t bytes;
+
+    if (run->request->is_dry_run || (!run->space && run->request->bytes > 0))
+        return 0;
+    if (hc_usage_find_occupied(run->eviction->cache, true, run->request->cancellation,
+                               &bytes, err) < 0)
+        return -1;
+    hc_occupancy_end_scan(occupancy, &begun, bytes);
+    run->missing = eviction_find_missing(run);
+    return 0;
+}
+
 static int run_plan(struct eviction_run *run, struct hc_error *err)
 {
     const struct hc_candidates *list = &run->eviction->candidates;
@@ -290,9 +307,9 @@ static int run_plan(struct eviction_run *run, struct hc_error *err)
     if (run->planned_bytes >= run->missing)
         return 0;
     if (age_ms >= candidates_pause_ms(list))
-        return run_scan(run, err) < 0 ? -1 : plan_make(run, err);
-    run->may_change =
-        run->may_change || candidates_pause_ms(list) < HC_EVICTION_PATIENCE_MS;
+        return run_measure(run, err) < 0 || run_scan(run, err) < 0 ? -1
+                                                                   : plan_make(run, err);
+    run->is_stale = true;
     return 0;
 }
 
@@ -464,17 +481,22 @@ int hc_eviction_run(struct hc_eviction *eviction,
     return begun <= 0 ? begun : run_finish(&run, result, err);
 }
 
-/* Whether downloads are under way whose files may go when they are there. */
-static bool space_is_reserved(const struct hc_space_request *space)
+/* Whether there would be room if all that is being fetched were there and had gone. */
+static bool run_may_succeed(const struct eviction_run *run)
 {
-    return space->claimed && space->claimed(space->ctx).reserved > 0;
+    struct hc_claimed claimed = {0};
+    uint64_t bytes = hc_size_add(run->planned_bytes, run->passing_bytes);
+
+    if (run->space->claimed)
+        claimed = run->space->claimed(run->space->ctx);
+    bytes = hc_size_add(bytes, hc_size_add(claimed.reserved, claimed.arrived));
+    return run->is_stale || bytes >= run->missing;
 }
 
-/* 1: there is room; 0: there is not, and all that may go is too little; -1: the caller
- * has left, or memory is short. `may_change`: soon there may be. */
-static int reclaim_once(struct hc_eviction *eviction,
-                        const struct hc_space_request *space, bool *may_change)
+uint64_t hc_eviction_reclaim(void *ctx, const struct hc_space_request *space,
+                             uint64_t bytes)
 {
+    struct hc_eviction *eviction = ctx;
     const struct hc_eviction_request request = {.cancellation = space->cancellation};
     HC_AUTO_VALUE(hc_removal_result) result = {0};
     struct eviction_run run = {.eviction = eviction,
@@ -482,33 +504,19 @@ static int reclaim_once(struct hc_eviction *eviction,
                                .space = space,
                                .lock = {.cache = eviction->cache}};
     struct hc_error unused;
-    int begun = run_begin(&run, &unused);
+    int begun;
 
-    if (begun <= 0)
-        return begun < 0 ? -1 : 1;
-    if (run_finish(&run, &result, &unused) < 0)
-        return -1;
-    *may_change = run.may_change || space_is_reserved(space);
-    return run.missing == 0;
-}
-
-uint64_t hc_eviction_reclaim(void *ctx, const struct hc_space_request *request,
-                             uint64_t bytes)
-{
-    struct hc_eviction *eviction = ctx;
-    int64_t until_ms = hc_monotonic_ms() + HC_EVICTION_PATIENCE_MS;
-    bool may_change = false;
-    struct hc_error unused;
-    int has_room = 0;
-
-    if (eviction_measure_first(eviction, request->cancellation, &unused) < 0)
+    (void)bytes; /* how many it is by then is found out with the turn */
+    if (eviction_measure_first(eviction, space->cancellation, &unused) < 0)
         return 0;
-    (void)bytes; /* each attempt finds out how many are missing by then */
-    do
-        has_room = reclaim_once(eviction, request, &may_change);
-    while (has_room == 0 && may_change && hc_monotonic_ms() < until_ms &&
-           hc_cancellation_sleep(request->cancellation, TRANSFER_POLL_MS, &unused) == 0);
-    return has_room > 0; /* how much it is, the caller measures */
+    begun = run_begin(&run, &unused);
+    if (begun <= 0)
+        return begun == 0;
+    if (run_finish(&run, &result, &unused) < 0)
+        return 0;
+    if (run.missing == 0)
+        return 1; /* how much it is, the caller measures */
+    return run_may_succeed(&run) ? HC_RECLAIM_LATER : 0;
 }
 
 void hc_eviction_counts(struct hc_eviction *eviction, struct hc_eviction_counts *counts)

@@ -13,7 +13,8 @@
  *              again: one that was used since the list was made, or that something holds,
  *              is passed over. When the list has too few, the cache is scanned anew, and
  *              planned once more
- *   impossible all that may go is too little for a download: nothing is removed
+ *   impossible all that may go is too little for a download, also after the cache was
+ *              measured anew: nothing is removed
  *   removing   one revision after the other, until enough is free
  *
  * It frees a twentieth of the limit or floor more than is missing, if so much may go, so
@@ -56,11 +57,11 @@ int hc_eviction_measure(struct hc_eviction *eviction, bool is_urgent,
 
 /*
  * A reclaimer (base/free_space.h), whose `ctx` is a struct hc_eviction. It removes
- * nothing when all that may go is too little. While downloads are under way whose files
- * may go when they are there, it waits for them to end, HC_EVICTION_PATIENCE_MS at most.
+ * nothing when all that may go is too little. It says HC_RECLAIM_LATER when there would be
+ * enough if what is being fetched were there, and had gone: so a request is refused at
+ * once when leases, pins, the policy and its own bytes alone take more than there is.
  */
-enum { HC_EVICTION_PATIENCE_MS = 60000 };
-uint64_t hc_eviction_reclaim(void *ctx, const struct hc_space_request *request,
+uint64_t hc_eviction_reclaim(void *ctx, const struct hc_space_request *space,
                              uint64_t bytes);
 
 /* Since it was made. */
