@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A process file is one line, "<added> <removed> <total> <added by all> <removed by all>
- * <hash>": the counters of the process, which only grow, the occupancy as the process knew
- * it last (HC_SIZE_UNKNOWN: not), the sums of the counters that it included then, and a
- * hash of the five, by which a reader finds that it has read half of a write. A process
- * that takes the total over adds what its own sums have more: what has come or gone since.
- * Processes that have been gone for HC_OCCUPANCY_KEEP_MS are in no sum. The file
- * is written through its descriptor when a mebibyte has come or gone, and by the
+ * <hash>": the counters of the process, which only grow, the occupancy as the process
+ * knew it last (HC_SIZE_UNKNOWN: not), the sums of the counters that it included then,
+ * and a hash of the five, by which a reader finds that it has read half of a write. A
+ * process that takes the total over adds what its own sums have more: what has come or
+ * gone since. Processes that have been gone for HC_OCCUPANCY_KEEP_MS are in no sum. The
+ * file is written through its descriptor when a mebibyte has come or gone, and by the
  * heartbeat when anything has changed, or has not for a minute: its mtime shows that the
  * process lives.
  *

@@ -57,9 +57,9 @@ int hc_eviction_measure(struct hc_eviction *eviction, bool is_urgent,
 
 /*
  * A reclaimer (base/free_space.h), whose `ctx` is a struct hc_eviction. It removes
- * nothing when all that may go is too little. It says HC_RECLAIM_LATER when there would be
- * enough if what is being fetched were there, and had gone: so a request is refused at
- * once when leases, pins, the policy and its own bytes alone take more than there is.
+ * nothing when all that may go is too little. It says HC_RECLAIM_LATER when there would
+ * be enough if what is being fetched were there, and had gone: so a request is refused
+ * at once when leases, pins, the policy and its own bytes take more than there is.
  */
 uint64_t hc_eviction_reclaim(void *ctx, const struct hc_space_request *space,
                              uint64_t bytes);
