@@ -42,7 +42,7 @@ static void take_lease(const struct fixture *f)
 {
     const struct hc_lease_request request = {.repo = &f->repo,
                                              .commit = COMMIT,
-                                             .duration_ms = 60 * 1000};
+                                             .duration_ms = 60000};
     struct hc_lease lease;
     struct hc_error err;
 
@@ -212,7 +212,7 @@ int __wrap_hc_file_read(int root, const char *path, char *buffer, size_t size,
 
 static void prune_all_that_is_old(const struct fixture *f)
 {
-    int64_t now_ms = hc_volume_now_ms(f->cache) + 2 * 3600 * 1000;
+    int64_t now_ms = hc_volume_now_ms(f->cache) + INT64_C(2) * 3600 * 1000;
     const struct hc_removal_options options = {.now_ms = now_ms};
     struct hc_prune_result result = {0};
     struct hc_error err;
