@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 
 enum { ATTEMPTS = 5, PRIVATE_NAME_SIZE = 32 };
@@ -31,16 +32,26 @@ struct hc_lease_bar {
     struct hc_claim_record record; /* of the heartbeat's thread, once that beats */
 };
 
+/* A power loss may leave a bar without its content: then no process touches it. */
+static bool bar_is_abandoned(const struct hc_claim_record *record, bool is_whole,
+                             int64_t now_ms)
+{
+    if (is_whole)
+        return hc_claim_record_is_abandoned(record, now_ms);
+    return record->heartbeat_ms != 0 &&
+           llabs(now_ms - record->heartbeat_ms) > HC_HEARTBEAT_TIMEOUT_MS;
+}
+
 bool hc_lease_directory_is_barred(int dir, int64_t now_ms)
 {
     struct hc_claim_record record;
     int found = hc_claim_record_read(dir, HC_LEASE_BAR_NAME, &record);
     struct stat status;
 
-    if (found == 1 && !hc_claim_record_is_abandoned(&record, now_ms))
-        return true;
-    if (found == 1)
+    if (found >= 0 && bar_is_abandoned(&record, found == 1, now_ms))
         return unlinkat(dir, HC_LEASE_BAR_NAME, 0) < 0 && errno != ENOENT;
+    if (found == 1)
+        return true;
     /* What cannot be read may be a bar. */
     return fstatat(dir, HC_LEASE_BAR_NAME, &status, AT_SYMLINK_NOFOLLOW) == 0 ||
            !hc_file_is_absent(errno);

@@ -534,6 +534,13 @@ static uint64_t quarantine_remove(int dir, const struct quarantined_file *file)
     return file->bytes;
 }
 
+static bool pointer_dangles(int root, const char *pointer)
+{
+    struct stat status;
+
+    return fstatat(root, pointer, &status, 0) < 0 && hc_file_is_absent(errno);
+}
+
 /* Under the blob's lock: a process that fetches the blob makes its pointer anew. */
 static void pointer_remove_dangling(const struct hc_cache *cache, const char *pointer,
                                     const char *etag)
@@ -544,14 +551,14 @@ static void pointer_remove_dangling(const struct hc_cache *cache, const char *po
     int root = hc_cache_fd(cache);
     struct hc_error unused;
     struct hc_repo repo;
-    struct stat status;
 
     if (!end || !pointer_leads_to(root, pointer, etag) ||
+        !pointer_dangles(root, pointer) ||
         hc_format(folder, sizeof folder, "%.*s", (int)(end - pointer), pointer) < 0 ||
         !hc_repo_parse_folder(&repo, folder) ||
         blob_lock_take(cache, &(const struct hc_blob_id){folder, etag}, &lock, &unused) !=
             1 ||
-        fstatat(root, pointer, &status, 0) == 0 || !hc_file_is_absent(errno))
+        !pointer_dangles(root, pointer))
         return;
     (void)unlinkat(root, pointer, 0);
     pointer_forget(cache, pointer);

@@ -474,6 +474,18 @@ static void the_bar_of_a_dead_process_bars_nothing(void **state)
 }
 
 /* Another host stopped for minutes while it removed; meanwhile a lease was taken. */
+/* What a power loss leaves of a file that was not flushed. */
+static void a_bar_that_lost_its_content_bars_for_a_while(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_lease_bar) *bar = NULL;
+
+    temp_dir_write(f->dir, LEASES "/bar", "");
+    assert_int_equal(hc_lease_bar(f->cache, &f->repo, COMMIT, &bar, &f->err), 0);
+    age_file(f, LEASES "/bar", HC_HEARTBEAT_TIMEOUT_MS / 1000 + 5);
+    assert_int_equal(hc_lease_bar(f->cache, &f->repo, COMMIT, &bar, &f->err), 1);
+}
+
 static void a_remover_that_was_stopped_finds_out_that_its_bar_is_gone(void **state)
 {
     struct fixture *f = *state;
@@ -621,6 +633,7 @@ int main(void)
         WITH_CACHE(a_barred_revision_gives_no_lease_until_it_is_unbarred),
         WITH_CACHE(leases_that_have_ended_are_removed_by_a_bar),
         WITH_CACHE(the_bar_of_a_dead_process_bars_nothing),
+        WITH_CACHE(a_bar_that_lost_its_content_bars_for_a_while),
         WITH_CACHE(a_remover_that_was_stopped_finds_out_that_its_bar_is_gone),
         WITH_CACHE(a_lease_whose_removal_was_broken_off_holds_or_is_removed),
         WITH_CACHE(leases_and_removals_of_one_revision_exclude_each_other),
