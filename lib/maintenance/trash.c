@@ -162,7 +162,8 @@ static int directory_open_writable(int dir, const char *name)
 {
     int fd = hc_directory_open(dir, name);
 
-    if (fd < 0 && errno == EACCES && fchmodat(dir, name, S_IRWXU, 0) == 0)
+    if (fd < 0 && errno == EACCES &&
+        fchmodat(dir, name, S_IRWXU, AT_SYMLINK_NOFOLLOW) == 0)
         fd = hc_directory_open(dir, name);
     if (fd >= 0 && faccessat(fd, ".", W_OK | X_OK, AT_EACCESS) < 0)
         (void)fchmod(fd, S_IRWXU);
@@ -170,7 +171,8 @@ static int directory_open_writable(int dir, const char *name)
 }
 
 /* unlinkat(2) says of a directory EISDIR, or EPERM as POSIX has it. */
-static void entry_remove(int dir, const char *name, unsigned depth)
+static void entry_remove(/* NOLINT(misc-no-recursion): to TRASH_DEPTH_MAX */
+                         int dir, const char *name, unsigned depth)
 {
     if (unlinkat(dir, name, 0) == 0 || (errno != EISDIR && errno != EPERM))
         return;
@@ -178,7 +180,8 @@ static void entry_remove(int dir, const char *name, unsigned depth)
     (void)unlinkat(dir, name, AT_REMOVEDIR);
 }
 
-static void directory_remove_below(int dir, const char *name, unsigned depth)
+static void directory_remove_below(/* NOLINT(misc-no-recursion): as above */
+                                   int dir, const char *name, unsigned depth)
 {
     int fd = depth < TRASH_DEPTH_MAX ? directory_open_writable(dir, name) : -1;
     HC_AUTO_CLOSEDIR DIR *stream = fd < 0 ? NULL : fdopendir(fd);

@@ -172,7 +172,7 @@ static void note_vanished(const struct fixture *f)
 /* Another process makes a pointer to a blob that the removal has not come to. */
 static void link_ahead(const struct fixture *f)
 {
-    later_ms = 60 * 60 * 1000;
+    later_ms = 3600000;
     put_pointer(f, &f->repo, OTHER_COMMIT, "ahead", BLOB_C);
     hook = (__typeof__(hook)){.f = f, .name = BLOB_C, .before = note_vanished};
 }
