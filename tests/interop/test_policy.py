@@ -7,12 +7,13 @@ import hashlib
 import json
 import os
 import re
+import subprocess
 import urllib.request
 
 import pytest
 
 from content import FILES, MODEL
-from world import TIMEOUT, hubcache, reason_of, wait_until
+from world import TIMEOUT, CLEAN, Hub, hubcache, program, reason_of, wait_until
 
 import grpc
 
@@ -106,6 +107,40 @@ def test_a_denied_file_is_refused_with_its_alternative(hub, serve, cache, policy
                     server=server).returncode == 4
     assert hubcache("policy", "test", "org/both", "model.safetensors",
                     server=server).returncode == 0
+
+
+def test_a_repo_comes_from_the_endpoint_of_its_rule(hub, serve, cache, policy, oracle):
+    with Hub() as private:
+        private.commit("models/acme/model", {"config.json": b"acme", "weights.bin": b"w" * 70000},
+                       lfs=["weights.bin"])
+        policy.swap("version: 1\nrules:\n- {name: acme, repos: ['acme/*'], action: allow, "
+                    f"endpoint: '{private.endpoint}'}}\n")
+        server = serve(cache, hub.endpoint, arguments=["--policy", str(policy.path)],
+                       environment={"HF_TOKEN": "hf_of_the_server"})
+        metadata = [("x-hub-token", "hf_of_the_caller")]
+        answer = server.ResolveSnapshot(repo_id="acme/model", metadata=metadata)
+        assert answer.file_count == 2 and not answer.missing
+        assert not [request for request in hub.log() if "acme" in request.target]
+        assert "auth=yes" not in private.control("log")
+        private.clear_log()
+        assert server.ResolveSnapshot(repo_id=MODEL, metadata=metadata).file_count == len(FILES)
+        assert not private.log()
+        assert "auth=yes" in hub.control("log")
+        found = oracle("snapshot_download", endpoint=private.endpoint, repo_id="acme/model",
+                       environment={"HF_HUB_OFFLINE": "1"}, cache_dir=str(cache))
+        assert found == answer.path
+        said = hubcache("policy", "test", "acme/model", server=server)
+        assert said.returncode == 0 and f"endpoint: {private.endpoint}" in said.stdout
+        assert private.endpoint not in hubcache("policy", "test", MODEL, server=server).stdout
+
+
+def test_a_wrong_endpoint_is_refused_with_its_position(cache, policy):
+    policy.swap("version: 1\nrules:\n- name: acme\n  action: allow\n  endpoint: ftp://acme\n")
+    done = subprocess.run([program("hubcached"), "--check-config", "--policy", str(policy.path),
+                           "--cache-dir", str(cache)], capture_output=True, text=True,
+                          timeout=TIMEOUT, env=CLEAN)
+    assert done.returncode != 0
+    assert f"{policy.path}:5:13: " in done.stdout + done.stderr
 
 
 def test_callers_have_what_their_rules_say(hub, serve, cache, tmp_path, tokens):

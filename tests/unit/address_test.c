@@ -243,6 +243,27 @@ static void a_hub_that_is_inside_may_lead_inside(void **state)
     assert_int_equal(address_follow(inside, "storage.localhost", true), 0);
 }
 
+/* An endpoint of the policy that is inside opens that for itself, not for the Hub. */
+static void an_endpoint_that_is_inside_leads_inside_alone(void **state)
+{
+    struct inside *inside = *state;
+    atomic_bool is_private = false;
+    struct hc_http_request request = {.timeout_s = 5, .allows_private = &is_private};
+
+    (void)snprintf(request.url, sizeof request.url, "http://hub.localhost%s/x",
+                   address_port_of(inside));
+    assert_int_equal(hc_http_perform(inside->pool, &request, &inside->reply,
+                                     &inside->err),
+                     0);
+    assert_true(is_private);
+    request.is_redirect_target = true;
+    assert_int_equal(hc_http_perform(inside->pool, &request, &inside->reply,
+                                     &inside->err),
+                     0);
+    assert_int_equal(address_follow(inside, "storage.localhost", true), -1);
+    assert_int_equal(inside->err.reason, HC_BAD_HUB_REPLY);
+}
+
 /* The proxy is inside; what is behind it is not seen but in URLs. */
 static void a_proxy_may_be_inside(void **state)
 {
@@ -307,6 +328,7 @@ int main(void)
         TEST(the_address_that_is_connected_to_counts),
         TEST(an_answer_leads_inside_when_that_is_allowed),
         TEST(a_hub_that_is_inside_may_lead_inside),
+        TEST(an_endpoint_that_is_inside_leads_inside_alone),
         TEST(a_proxy_may_be_inside),
         TEST(a_public_hub_cannot_redirect_inside),
     };

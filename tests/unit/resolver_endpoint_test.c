@@ -12,6 +12,7 @@
 
 #include <base/auto.h>
 #include <hubcache/hub_counts.h>
+#include <hubcache/keep.h>
 
 #include <limits.h>
 #include <pthread.h>
@@ -194,6 +195,35 @@ static void several_files_and_a_snapshot_come_from_there(void **state)
     assert_string_equal(snapshot.commit_hash, t->theirs);
     assert_int_equal(snapshot.completeness, HC_COMPLETE);
     hc_snapshot_clear(&snapshot);
+    assert_int_equal(requests(t->f->hub), 0);
+}
+
+/* An alias is matched by the repo that it stands for; what is kept comes for no caller. */
+static void aliases_and_kept_revisions_come_from_there(void **state)
+{
+    struct two_hubs *t = *state;
+    const struct hc_target alias = {.id = "prod"};
+    struct hc_keep **items;
+    char text[PATH_MAX];
+    size_t count;
+
+    (void)snprintf(text, sizeof text,
+                   "version: 1\nrules:\n"
+                   "- {name: there, callers: [alice], repos: [org/model], "
+                   "action: allow, endpoint: '%s'}\n"
+                   "aliases: {prod: {repo: org/model, revision: main}}\n"
+                   "keep: [{repo: org/model}]\n",
+                   test_hub_endpoint(t->other));
+    temp_dir_write(t->dir, "policy.yaml", text);
+    assert_int_equal(hc_resolver_load_policy(t->f->resolver, &t->f->err), 0);
+    expect_file(t, &alias, "other 1");
+    assert_int_equal(hc_keep_list(t->f->resolver, &items, &count, &t->f->err), 0);
+    assert_int_equal(count, 1);
+    assert_true(hc_keep_ask(t->f->resolver, items[0], 1000, NULL, &t->f->err) >= 0);
+    assert_true(hc_keep_fetch(t->f->resolver, items[0], NULL, &t->f->err) >= 0);
+    hc_keep_release(items[0]);
+    free(items);
+    assert_int_not_equal(test_hub_count(t->other, "GET", "weights.bin"), 0);
     assert_int_equal(requests(t->f->hub), 0);
 }
 
@@ -431,6 +461,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         test(a_file_comes_from_the_endpoint_of_its_rule),
         test(several_files_and_a_snapshot_come_from_there),
+        test(aliases_and_kept_revisions_come_from_there),
         test(the_endpoint_of_the_settings_is_as_without_the_key),
         test(tokens_meant_for_the_hub_stay_there),
         test(a_rule_has_the_token_of_its_endpoint),

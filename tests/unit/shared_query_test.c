@@ -8,6 +8,7 @@
 #include "single_flight_helper.h"
 
 #include <base/error.h>
+#include <hub/endpoint.h>
 #include <hub/shared_query.h>
 
 #include <pthread.h>
@@ -153,21 +154,24 @@ static void a_caller_that_comes_later_asks_again(void **state)
 static void other_credentials_are_other_queries(void **state)
 {
     struct fixture *f = *state;
-    struct caller callers[5] = {{.credentials = {.token = ""}},
+    HC_AUTO(hc_endpoint) *other = hc_endpoint_new("http://other.example", 0, &f->failure);
+    struct caller callers[6] = {{.credentials = {.token = ""}},
                                 {.credentials = {.token = "hf_one"}},
                                 {.credentials = {.token = "hf_two"}},
                                 {.credentials = {.no_retry = true}},
-                                {.credentials = {.hub_only = true}}};
+                                {.credentials = {.hub_only = true}},
+                                {.credentials = {.endpoint = other}}};
 
-    for (int i = 0; i < 5; i++) {
+    assert_non_null(other);
+    for (int i = 0; i < 6; i++) {
         query_start(f, &callers[i]);
         (void)sem_wait(&f->is_asked);
     }
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < 6; i++)
         (void)sem_post(&f->may_answer);
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < 6; i++)
         query_finish(&callers[i]);
-    assert_int_equal(f->asked, 5);
+    assert_int_equal(f->asked, 6);
 }
 
 static void when_the_caller_that_asks_leaves_the_next_one_asks(void **state)

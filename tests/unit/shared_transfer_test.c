@@ -12,6 +12,7 @@
 #include "test.h"
 
 #include <base/error.h>
+#include <hub/endpoint.h>
 #include <transfer/shared_transfer.h>
 
 #include <string.h>
@@ -120,6 +121,25 @@ static void the_first_leads_and_the_next_waits(void **state)
     hc_shared_transfer_leave(second);
     hc_shared_transfer_finish(first, NULL);
     hc_shared_transfer_leave(first);
+}
+
+static void transfers_from_two_endpoints_are_not_shared(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_endpoint) *other = hc_endpoint_new("http://other.example", 0, &f->err);
+    const struct hc_hub_credentials credentials = {.endpoint = other};
+    const struct hc_blob_request request = {.blob = *BLOB_OF(f, etag)};
+    struct hc_shared_transfer *first = shared_join(f, false);
+    struct hc_shared_transfer *second =
+        hc_shared_transfer_join(&f->transfers, &request, &credentials, &f->err);
+    struct hc_shared_transfer *third =
+        hc_shared_transfer_join(&f->transfers, &request, &credentials, &f->err);
+
+    assert_ptr_not_equal(first, second);
+    assert_ptr_equal(second, third);
+    hc_shared_transfer_leave(first);
+    hc_shared_transfer_leave(second);
+    hc_shared_transfer_leave(third);
 }
 
 static void a_finish_is_the_answer_of_all_waiters_and_the_end(void **state)
@@ -407,6 +427,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(the_first_leads_and_the_next_waits),
+        TEST(transfers_from_two_endpoints_are_not_shared),
         TEST(a_finish_is_the_answer_of_all_waiters_and_the_end),
         TEST(a_failure_reaches_all_waiters),
         TEST(the_partial_file_is_handed_over_with_the_lead),
