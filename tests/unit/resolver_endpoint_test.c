@@ -310,22 +310,79 @@ static void the_token_of_one_endpoint_is_not_sent_to_another(void **state)
     assert_int_equal(test_hub_count_authorized(t->other, false), 0);
 }
 
-/* What the Hub of the settings said of a repo says nothing of another endpoint's. */
+static void a_redirect_to_the_hub_takes_no_token_along(void **state)
+{
+    struct two_hubs *t = *state;
+    char url[512];
+
+    (void)snprintf(url, sizeof url, "%s/org/model/resolve/main/config.json",
+                   test_hub_endpoint(t->f->hub));
+    test_hub_rule(t->other, &(struct test_hub_rule){.contains = "config.json",
+                                                    .fault = TEST_HUB_REDIRECT,
+                                                    .text = url});
+    use_other_with_token(t);
+    (void)ask_file_with(t, NULL);
+    assert_int_not_equal(test_hub_count_authorized(t->other, false), 0);
+    assert_int_not_equal(requests(t->f->hub), 0);
+    assert_int_equal(test_hub_count_authorized(t->f->hub, false), 0);
+}
+
+/* ---- access ------------------------------------------------------------------------ */
+
+/* 1: a caller without a token has the fresh file; 0: the endpoint is to be asked. */
+static int ask_cached(struct two_hubs *t)
+{
+    const struct hc_file_request request = {.repo = model, .filename = "config.json"};
+    struct hc_file file;
+    int found = hc_resolve_file_cached(t->f->resolver, &request, &file, &t->f->err);
+
+    if (found == 1)
+        hc_file_clear(&file);
+    return found;
+}
+
+static void reopen_for_callers_access(struct two_hubs *t)
+{
+    t->f->settings.hub_access = HC_HUB_ACCESS_CALLER;
+    t->f->settings.hub_access_ttl_ms = 60000;
+    resolver_fixture_reopen(t->f, false);
+}
+
+/* What the Hub of the settings said of a repo says nothing of another endpoint's: neither
+ * in memory nor on the volume. */
 static void access_is_asked_of_the_endpoint_of_the_repo(void **state)
 {
     struct two_hubs *t = *state;
 
-    t->f->settings.hub_access = HC_HUB_ACCESS_CALLER;
-    t->f->settings.hub_access_ttl_ms = 60000;
-    resolver_fixture_reopen(t->f, false);
+    reopen_for_callers_access(t);
     assert_int_equal(ask_file_with(t, NULL), 0);
+    assert_int_equal(ask_cached(t), 1);
     test_hub_set_access(t->other, "models/org/model", TEST_HUB_PRIVATE);
     use_other(t, ", caller_token: true");
+    assert_int_equal(ask_cached(t), 0);
+    resolver_fixture_reopen(t->f, false);
+    assert_int_equal(ask_cached(t), 0);
     assert_int_equal(ask_file_with(t, NULL), -1);
     assert_int_equal(t->f->err.reason, HC_REPO_NOT_FOUND);
     assert_int_equal(ask_file_with(t, OTHER_TOKEN), 0);
     use_no_rule(t);
     assert_int_equal(ask_file_with(t, NULL), 0);
+}
+
+static void what_the_endpoint_says_of_a_repo_is_not_taken_for_the_hubs_word(void **state)
+{
+    struct two_hubs *t = *state;
+
+    reopen_for_callers_access(t);
+    use_other(t, "");
+    assert_int_equal(ask_file_with(t, NULL), 0);
+    assert_int_equal(ask_cached(t), 1);
+    test_hub_set_access(t->f->hub, "models/org/model", TEST_HUB_PRIVATE);
+    use_no_rule(t);
+    assert_int_equal(ask_cached(t), 0);
+    resolver_fixture_reopen(t->f, false);
+    assert_int_equal(ask_cached(t), 0);
+    assert_int_equal(ask_file_with(t, NULL), -1);
 }
 
 /* ---- failures ---------------------------------------------------------------------- */
@@ -368,10 +425,15 @@ static void no_mirror_is_asked_about_such_a_repo(void **state)
                      0);
     resolver_fixture_reopen(t->f, false);
     use_other(t, "");
+    test_hub_rule(t->other,
+                  &(struct test_hub_rule){.fault = TEST_HUB_STATUS, .number = 503});
+    assert_int_equal(ask_file_with(t, NULL), -1);
+    test_hub_clear_rules(t->other);
+    resolver_fixture_reopen(t->f, false);
     expect_file(t, &model, "other 1");
     test_hub_rule(t->other,
                   &(struct test_hub_rule){.fault = TEST_HUB_STATUS, .number = 503});
-    (void)ask_file_with(t, NULL);
+    assert_int_equal(ask_file_with(t, NULL), 0); /* the older answer */
     assert_int_equal(requests(mirror), 0);
     assert_int_equal(requests(t->f->hub), 0);
     test_hub_stop(mirror);
@@ -467,7 +529,9 @@ int main(void)
         test(a_rule_has_the_token_of_its_endpoint),
         test(a_callers_token_is_sent_there_if_the_rule_says_so),
         test(the_token_of_one_endpoint_is_not_sent_to_another),
+        test(a_redirect_to_the_hub_takes_no_token_along),
         test(access_is_asked_of_the_endpoint_of_the_repo),
+        test(what_the_endpoint_says_of_a_repo_is_not_taken_for_the_hubs_word),
         test(the_circuit_of_one_opens_without_the_others),
         test(no_mirror_is_asked_about_such_a_repo),
         test(what_runs_ends_with_the_endpoint_that_it_began_with),
