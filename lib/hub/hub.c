@@ -350,6 +350,10 @@ static struct hc_endpoint *hub_find_other(struct hc_hub *hub, const char *url,
 {
     struct hc_endpoint *endpoint;
 
+    for (size_t i = 1; i < hub->endpoint_count; i++) {
+        if (hc_endpoint_has_url(hub->endpoints[i], url))
+            return hub->endpoints[i];
+    }
     for (size_t i = 0; i < hub->shared.other_count; i++) {
         if (hc_endpoint_has_url(hub->shared.others[i], url))
             return hub->shared.others[i];

@@ -96,9 +96,10 @@ void hc_hub_close(struct hc_hub *hub);
 HC_DEFINE_AUTO(hc_hub, hc_hub_close)
 
 /*
- * Another endpoint than the settings', of that URL: made at the first call, and there
- * until the close. 0, and NULL when it is the endpoint of the settings; -1
- * INVALID_OPTIONS: it is no URL of a Hub, or it is one more than HC_OTHER_ENDPOINTS_MAX.
+ * Another endpoint than the settings', of that URL: a mirror, or one that is made at the
+ * first call, and is there until the close. 0, and NULL when it is the endpoint of the
+ * settings; -1 INVALID_OPTIONS: it is no URL of a Hub, or it is one more than
+ * HC_OTHER_ENDPOINTS_MAX.
  */
 int hc_hub_find_endpoint(struct hc_hub *hub, const char *url,
                          struct hc_endpoint **endpoint, struct hc_error *err);

@@ -198,7 +198,7 @@ static void several_files_and_a_snapshot_come_from_there(void **state)
     assert_int_equal(requests(t->f->hub), 0);
 }
 
-/* An alias is matched by the repo that it stands for; what is kept comes for no caller. */
+/* An alias means the repo that it stands for. What is kept comes for no caller. */
 static void aliases_and_kept_revisions_come_from_there(void **state)
 {
     struct two_hubs *t = *state;
@@ -263,7 +263,7 @@ static void a_rule_has_the_token_of_its_endpoint(void **state)
     expect_file(t, &model, "other 1");
     assert_int_not_equal(test_hub_count_authorized(t->other, false), 0);
     test_hub_clear_log(t->f->hub);
-    expect_file(t, &second, "second"); /* the Hub accepts any token, and sees its own */
+    expect_file(t, &second, "second");
     assert_int_equal(ask_file_with(t, "hf_of_the_caller"), 0);
     temp_dir_write(t->dir, "token", "");
     other_commit(t, "other 2");
@@ -439,6 +439,29 @@ static void no_mirror_is_asked_about_such_a_repo(void **state)
     test_hub_stop(mirror);
 }
 
+/* For metrics each URL is there once. */
+static void a_mirror_may_be_the_endpoint_of_a_rule(void **state)
+{
+    struct two_hubs *t = *state;
+    struct hc_endpoint_state unused;
+
+    assert_int_equal(hc_settings_add_mirror(&t->f->settings, test_hub_endpoint(t->other),
+                                            &t->f->err),
+                     0);
+    test_hub_set_access(t->other, "models/org/model", TEST_HUB_PRIVATE);
+    resolver_fixture_reopen(t->f, false);
+    use_other_with_token(t);
+    expect_file(t, &model, "other 1");
+    assert_true(hc_resolver_endpoint_state(t->f->resolver, 1, &unused));
+    assert_false(hc_resolver_endpoint_state(t->f->resolver, 2, &unused));
+    test_hub_clear_log(t->other);
+    test_hub_rule(t->f->hub,
+                  &(struct test_hub_rule){.fault = TEST_HUB_STATUS, .number = 503});
+    (void)ask_file(t, &second, NULL, &(struct hc_file){0});
+    assert_int_not_equal(requests(t->other), 0);
+    assert_int_equal(test_hub_count_authorized(t->other, false), 0);
+}
+
 /* ---- reload ------------------------------------------------------------------------ */
 
 struct asker {
@@ -534,6 +557,7 @@ int main(void)
         test(what_the_endpoint_says_of_a_repo_is_not_taken_for_the_hubs_word),
         test(the_circuit_of_one_opens_without_the_others),
         test(no_mirror_is_asked_about_such_a_repo),
+        test(a_mirror_may_be_the_endpoint_of_a_rule),
         test(what_runs_ends_with_the_endpoint_that_it_began_with),
         test(a_wrong_endpoint_is_named_with_its_line_and_column),
         test(endpoints_of_policies_are_bounded),
