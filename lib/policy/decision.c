@@ -7,6 +7,8 @@
  */
 #include "decision.h"
 
+#include "decision_memo.h"
+
 #include <base/error.h>
 #include <base/size.h>
 
@@ -33,15 +35,14 @@ static int decision_add_file_rule(struct hc_decision *decision, size_t number,
 
 _Static_assert(HC_RULES_MAX <= UINT16_MAX, "the number of a rule has 16 bits");
 
-int hc_decision_make(struct hc_decision *decision, struct hc_rules *rules,
-                     const struct hc_policy_question *question, struct hc_error *err)
+static int decision_search(struct hc_decision *decision,
+                           const struct hc_policy_question *question,
+                           struct hc_error *err)
 {
+    const struct hc_rules *rules = decision->rules;
     struct hc_rule_search search;
     size_t i;
 
-    *decision = (struct hc_decision){.rules = rules};
-    if (!rules)
-        return 0;
     hc_rule_search_begin(&search, question);
     while ((i = hc_rule_search_next(&search, rules)) < rules->count) {
         if (!rules->items[i].files.filter) {
@@ -51,6 +52,26 @@ int hc_decision_make(struct hc_decision *decision, struct hc_rules *rules,
         if (decision_add_file_rule(decision, i, err) < 0)
             return -1;
     }
+    return 0;
+}
+
+int hc_decision_make(struct hc_decision *decision, struct hc_rules *rules,
+                     const struct hc_policy_question *question, struct hc_error *err)
+{
+    struct hc_question_key key;
+
+    *decision = (struct hc_decision){.rules = rules};
+    if (!rules)
+        return 0;
+    if (!rules->memo)
+        return decision_search(decision, question, err);
+    hc_question_key_init(&key, question);
+    if (key.size > 0 && hc_decision_memo_find(rules->memo, &key, decision))
+        return 0;
+    if (decision_search(decision, question, err) < 0)
+        return -1;
+    if (key.size > 0)
+        hc_decision_memo_put(rules->memo, &key, decision);
     return 0;
 }
 
@@ -144,12 +165,14 @@ static struct hc_verdict rule_verdict(const struct hc_rule *rule, uint64_t size)
 struct hc_verdict hc_decision_verdict(const struct hc_decision *decision,
                                       const char *path, uint64_t size)
 {
-    for (size_t i = 0; i < decision->file_rule_count; i++) {
-        const struct hc_rule *rule = &decision->rules->items[decision->file_rules[i]];
+    const struct hc_rule *rule =
+        decision->file_rule_count > 0
+            ? hc_rules_find_file(decision->rules, decision->file_rules,
+                                 decision->file_rule_count, path)
+            : NULL;
 
-        if (hc_globs_match(&rule->files, path))
-            return rule_verdict(rule, size);
-    }
+    if (rule)
+        return rule_verdict(rule, size);
     if (decision->rule)
         return rule_verdict(decision->rule, size);
     return (struct hc_verdict){.is_allowed = hc_decision_allows_rest(decision)};

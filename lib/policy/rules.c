@@ -2,25 +2,38 @@
 /*
  * A request is compared with each rule in turn. Most rules are refused by a probe: eight
  * bytes that the repo's id, or the caller's name, has to have at one place. The probes
- * are one array, so that a thousand rules cost a few microseconds, and there is nothing
- * to remember for the next request.
+ * are one array, so that a thousand rules cost a few microseconds. What is decided by
+ * many rules is remembered for the next equal question (decision_memo.h).
  */
 #include "rules.h"
+
+#include "decision_memo.h"
 
 #include <base/error.h>
 
 #include <ctype.h>
 #include <string.h>
 
+/* Fewer rules are searched as quickly as the memo is. */
+enum { MEMO_RULES_MIN = 64 };
+
 /* What a text has to begin with: `need` bytes, of which the last eight are compared.
  * Zero: nothing. */
 struct probe {
     uint64_t mask, value;
-    size_t need, offset;
+    uint16_t need, offset;
+};
+
+/* What the last eight bytes of a path have to be. Zero: anything. */
+struct path_probe {
+    uint64_t mask, value;
 };
 
 struct rule_probe {
     struct probe repo, caller;
+    uint16_t like;     /* the first of the rules right before it with the same repos */
+    bool needs_groups; /* it is for callers with some group, and for no other */
+    bool is_for_all;   /* types, revisions and callers */
 };
 
 /* ---- globs ------------------------------------------------------------------------- */
@@ -160,12 +173,58 @@ static struct probe probe_of(const struct hc_strings *texts)
 {
     size_t need = texts->count > 0 ? texts_common_length(texts) : 0;
     size_t bytes = need < HC_PROBE_BYTES ? need : HC_PROBE_BYTES;
-    struct probe probe = {.need = need, .offset = need - bytes};
+    struct probe probe = {.need = (uint16_t)need, .offset = (uint16_t)(need - bytes)};
 
     if (bytes > 0) {
         memset(&probe.mask, 0xff, bytes);
         memcpy(&probe.value, texts->items[0] + probe.offset, bytes);
     }
+    return probe;
+}
+
+/* How many bytes behind the last special character; a "*" follows a "/" at the end. */
+static size_t glob_suffix_length(const char *glob)
+{
+    size_t length = strlen(glob), count = 0;
+
+    if (length > 0 && glob[length - 1] == '/')
+        return 0;
+    while (count < length && !strchr("*?[]\\", glob[length - 1 - count]))
+        count++;
+    return count;
+}
+
+/* The last eight bytes, behind zeros if there are fewer. */
+static uint64_t text_tail(const char *text)
+{
+    size_t length = strlen(text);
+    size_t count = length < HC_PROBE_BYTES ? length : HC_PROBE_BYTES;
+    char bytes[HC_PROBE_BYTES] = {0};
+    uint64_t tail;
+
+    memcpy(bytes + HC_PROBE_BYTES - count, text + length - count, count);
+    memcpy(&tail, bytes, sizeof tail);
+    return tail;
+}
+
+/* Of the bytes that all of the texts end with. */
+static struct path_probe path_probe_of(const struct hc_strings *texts)
+{
+    unsigned char mask[HC_PROBE_BYTES] = {0};
+    size_t count = texts->count > 0 ? HC_PROBE_BYTES : 0;
+    uint64_t common = ~UINT64_C(0);
+    struct path_probe probe;
+
+    for (size_t i = 0; i < texts->count; i++) {
+        size_t length = glob_suffix_length(texts->items[i]);
+
+        count = length < count ? length : count;
+        common &= ~(text_tail(texts->items[i]) ^ text_tail(texts->items[0]));
+    }
+    memset(mask + HC_PROBE_BYTES - count, 0xff, count);
+    memcpy(&probe.mask, mask, sizeof mask);
+    probe.mask &= common;
+    probe.value = count > 0 ? text_tail(texts->items[0]) & probe.mask : 0;
     return probe;
 }
 
@@ -176,13 +235,39 @@ static bool callers_are_names(const struct hc_callers *callers)
            !callers->has_anonymous;
 }
 
-static struct rule_probe rule_make_probe(const struct hc_rule *rule)
+static bool callers_are_groups(const struct hc_callers *callers)
 {
-    struct rule_probe probe = {.repo = probe_of(&rule->repos.texts)};
+    return callers->groups && !callers->names && !callers->kinds &&
+           !callers->has_anonymous;
+}
 
+static bool texts_are_equal(const struct hc_strings *one, const struct hc_strings *other)
+{
+    size_t i = 0;
+
+    while (i < one->count && i < other->count &&
+           strcmp(one->items[i], other->items[i]) == 0)
+        i++;
+    return i == one->count && i == other->count;
+}
+
+/* After those of the rules before it. */
+static void rules_make_probe(struct hc_rules *rules, size_t number)
+{
+    const struct hc_rule *rule = &rules->items[number];
+    struct rule_probe *probe = &rules->probes[number];
+
+    *probe =
+        (struct rule_probe){.repo = probe_of(&rule->repos.texts),
+                            .needs_groups = callers_are_groups(&rule->callers),
+                            .is_for_all = rule->types == 0 && !rule->revisions.filter &&
+                                          rule->callers.texts.count == 0,
+                            .like = (uint16_t)number};
     if (callers_are_names(&rule->callers))
-        probe.caller = probe_of(&rule->callers.texts);
-    return probe;
+        probe->caller = probe_of(&rule->callers.texts);
+    if (number > 0 && texts_are_equal(&rule->repos.texts, &rule[-1].repos.texts))
+        probe->like = probe[-1].like;
+    rules->path_probes[number] = path_probe_of(&rule->files.texts);
 }
 
 static inline bool probe_passes(const struct probe *probe, const char *text,
@@ -219,6 +304,8 @@ void hc_rule_search_begin(struct hc_rule_search *search,
     search->question = question;
     search->next = 0;
     search->is_unusual = false;
+    search->has_groups = identity && identity->group_count > 0;
+    search->like = SIZE_MAX;
     search->repo_length = text_put(search->repo, question->repo_id, &search->is_unusual);
     text_lower(search->repo);
     search->caller_length = text_put(search->caller, name, &search->is_unusual);
@@ -230,21 +317,18 @@ static bool rule_matches_type(const struct hc_rule *rule, enum hc_repo_type type
            (rule->types & 1U << (type == HC_REPO_DEFAULT ? HC_REPO_MODEL : type)) != 0;
 }
 
+static bool rule_matches_kind(const struct hc_rule *rule,
+                              const struct hc_policy_question *question)
+{
+    return rule_matches_type(rule, question->type) &&
+           (!question->revision || hc_globs_match(&rule->revisions, question->revision));
+}
+
 static bool rule_matches_target(const struct hc_rule *rule,
                                 const struct hc_policy_question *question,
                                 const char *repo)
 {
-    return rule_matches_type(rule, question->type) &&
-           hc_globs_match(&rule->repos, repo) &&
-           (!question->revision || hc_globs_match(&rule->revisions, question->revision));
-}
-
-/* All but the files. */
-static bool rule_matches(const struct hc_rule *rule,
-                         const struct hc_policy_question *question, const char *repo)
-{
-    return rule_matches_target(rule, question, repo) &&
-           hc_callers_match(&rule->callers, question->identity);
+    return rule_matches_kind(rule, question) && hc_globs_match(&rule->repos, repo);
 }
 
 bool hc_rule_is_about(const struct hc_rule *rule,
@@ -256,20 +340,58 @@ bool hc_rule_is_about(const struct hc_rule *rule,
     return rule_matches_target(rule, question, texts.repo);
 }
 
+static bool search_probe(const struct hc_rule_search *search,
+                         const struct rule_probe *probe)
+{
+    return (search->has_groups || !probe->needs_groups) &&
+           (search->is_unusual ||
+            (probe_passes(&probe->repo, search->repo, search->repo_length) &&
+             probe_passes(&probe->caller, search->caller, search->caller_length)));
+}
+
+/* Rules in a row often have the same repos, which are compared once. */
+static bool search_matches_repos(struct hc_rule_search *search, size_t like,
+                                 const struct hc_globs *repos)
+{
+    if (search->like != like) {
+        search->like = like;
+        search->is_like = hc_globs_match(repos, search->repo);
+    }
+    return search->is_like;
+}
+
 size_t hc_rule_search_next(struct hc_rule_search *search, const struct hc_rules *rules)
 {
     while (search->next < rules->count) {
         size_t number = search->next++;
         const struct rule_probe *probe = &rules->probes[number];
-        bool passes =
-            search->is_unusual ||
-            (probe_passes(&probe->repo, search->repo, search->repo_length) &&
-             probe_passes(&probe->caller, search->caller, search->caller_length));
+        const struct hc_rule *rule = &rules->items[number];
 
-        if (passes && rule_matches(&rules->items[number], search->question, search->repo))
+        if (search_probe(search, probe) &&
+            search_matches_repos(search, probe->like, &rule->repos) &&
+            (probe->is_for_all ||
+             (rule_matches_kind(rule, search->question) &&
+              hc_callers_match(&rule->callers, search->question->identity))))
             return number;
     }
     return rules->count;
+}
+
+const struct hc_rule *hc_rules_find_file(const struct hc_rules *rules,
+                                         const uint16_t *numbers, size_t count,
+                                         const char *path)
+{
+    uint64_t tail = text_tail(path);
+    bool is_unusual = strchr(path, '\\') != NULL;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct path_probe *probe = &rules->path_probes[numbers[i]];
+
+        if ((is_unusual || (tail & probe->mask) == probe->value) &&
+            hc_globs_match(&rules->items[numbers[i]].files, path))
+            return &rules->items[numbers[i]];
+    }
+    return NULL;
 }
 
 static bool explain(char reason[256], const char *key, const char *value)
@@ -427,12 +549,18 @@ static int rule_compile(struct hc_rule *rule, struct hc_error *err)
 int hc_rules_compile(struct hc_rules *rules, struct hc_error *err)
 {
     rules->probes = calloc(rules->count + 1, sizeof *rules->probes);
-    if (!rules->probes)
+    rules->path_probes = calloc(rules->count + 1, sizeof *rules->path_probes);
+    if (!rules->probes || !rules->path_probes)
         return hc_fail_memory(err);
+    if (rules->count >= MEMO_RULES_MIN) {
+        rules->memo = hc_decision_memo_new(err);
+        if (!rules->memo)
+            return -1;
+    }
     for (size_t i = 0; i < rules->count; i++) {
         if (rule_compile(&rules->items[i], err) < 0)
             return -1;
-        rules->probes[i] = rule_make_probe(&rules->items[i]);
+        rules_make_probe(rules, i);
         rules->has_admin |= rules->items[i].action == HC_RULE_ADMIN;
         rules->has_endpoints |= rules->items[i].endpoint != NULL;
     }
@@ -487,5 +615,7 @@ void hc_rules_release(struct hc_rules *rules)
     free(rules->items);
     free(rules->quotas);
     free(rules->probes);
+    free(rules->path_probes);
+    hc_decision_memo_free(rules->memo);
     free(rules);
 }

@@ -114,6 +114,8 @@ struct hc_quota {
     unsigned line;
 };
 
+struct hc_decision_memo;
+struct path_probe;
 struct rule_probe;
 
 struct hc_rules {
@@ -130,7 +132,9 @@ struct hc_rules {
     size_t quota_count;
     struct hc_named_revision *keep;
     size_t keep_count;
-    struct rule_probe *probes; /* one for each rule: refuses most of them */
+    struct rule_probe *probes;      /* one for each rule: refuses most of them */
+    struct path_probe *path_probes; /* likewise, for its files */
+    struct hc_decision_memo *memo;  /* NULL: a search costs less */
 };
 
 /* What is asked for, and by which caller. */
@@ -152,6 +156,9 @@ struct hc_rule_search {
     char caller[HC_SUBJECT_SIZE];
     size_t caller_length;
     bool is_unusual; /* too long for a probe, or with a "\\" */
+    bool has_groups; /* the caller */
+    size_t like;     /* rules of which is_like says whether their repos match */
+    bool is_like;
 };
 
 void hc_rule_search_begin(struct hc_rule_search *search,
@@ -162,6 +169,11 @@ void hc_rule_search_begin(struct hc_rule_search *search,
  * revision of NULL the revisions of rules match, whatever they are.
  */
 size_t hc_rule_search_next(struct hc_rule_search *search, const struct hc_rules *rules);
+
+/* The first of these rules, by their numbers, whose files match; NULL: none. */
+const struct hc_rule *hc_rules_find_file(const struct hc_rules *rules,
+                                         const uint16_t *numbers, size_t count,
+                                         const char *path);
 
 /* Whether the rule matches but for its callers and its files. */
 bool hc_rule_is_about(const struct hc_rule *rule,
