@@ -363,15 +363,19 @@ static int tree_write_file(const struct hc_cache *cache, const char *path,
     return hc_fail_errno(err, cause, "write '%s'", path);
 }
 
+/* With snapshots/ beside it: the reference client's scanner calls a repo without corrupt,
+ * and the download may fail. */
 int hc_tree_save(const struct hc_cache *cache, const struct hc_repo *repo,
                  const char *commit, struct hc_tree *tree, struct hc_error *err)
 {
     int root = hc_cache_fd(cache);
-    char path[PATH_MAX], private[PATH_MAX];
+    char path[PATH_MAX], private[PATH_MAX], snapshot[PATH_MAX];
     struct stat status;
 
     if (tree_format_path(path, repo, commit, err) < 0 ||
         hc_cache_private_path(private, err) < 0 ||
+        hc_cache_snapshot_path(snapshot, repo, commit, NULL, err) < 0 ||
+        hc_file_mkparents(root, snapshot, err) < 0 ||
         hc_file_mkparents(root, private, err) < 0 ||
         hc_file_mkparents(root, path, err) < 0 ||
         tree_write_file(cache, private, tree, &status, err) < 0)
