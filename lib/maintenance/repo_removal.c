@@ -509,6 +509,16 @@ static bool plan_takes_nothing(const struct hc_repo_plan *plan)
     return !plan->takes_folder;
 }
 
+/* Then the trash stays: the next sweep takes them by the pointers in it. */
+static bool plan_has_failed_blobs(const struct hc_repo_plan *plan)
+{
+    for (size_t i = 0; i < plan->part_count; i++) {
+        if (plan->parts[i].blob_hold.by == HC_HELD_BY_FAILURE)
+            return true;
+    }
+    return false;
+}
+
 void hc_repo_plan_carry_out(struct hc_removal_scope *scope, struct hc_repo_plan *plan)
 {
     const struct hc_repo *repo = plan->request->repo;
@@ -542,7 +552,8 @@ void hc_repo_plan_carry_out(struct hc_removal_scope *scope, struct hc_repo_plan 
         plan_note_failure(plan, &err);
     removal_clear_revisions(&removal);
     plan->takes_folder = plan->takes_folder && removal_take_folder(&removal);
-    hc_trash_empty(trash);
+    if (!plan_has_failed_blobs(plan))
+        hc_trash_empty(trash);
     removal_lift_bars(&removal);
 }
 

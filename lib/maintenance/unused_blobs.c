@@ -111,8 +111,12 @@ static struct hc_hold blob_take_locked(const struct hc_unused_blobs *blobs,
     struct hc_error err;
     int taken;
 
-    if (dir < 0)
+    if (dir < 0 && errno == ENOENT)
         return (struct hc_hold){0}; /* without the directory there is no blob */
+    if (dir < 0) {
+        (void)hc_fail_errno(&err, errno, "open the blobs of '%s'", blobs->repo->id);
+        return hc_hold_of_failure(&err);
+    }
     taken = hc_trash_take(blobs->trash, dir, etag, "blobs", etag, &err);
     if (taken < 0)
         return hc_hold_of_failure(&err);
