@@ -233,9 +233,12 @@ void hc_candidates_sort(struct hc_candidates *list)
         qsort(list->items, list->count, sizeof *list->items, compare_candidates);
 }
 
-/* Gives each blob to the revision that goes last of those that point to it. */
-static void scan_share_out(const struct repo_scan *scan)
+/* Gives each blob to the revision that goes last of those that point to it. Returns the
+ * room of those that have none. */
+static uint64_t scan_share_out(const struct repo_scan *scan)
 {
+    uint64_t orphan_bytes = 0;
+
     struct hc_candidate *items = scan->list->items;
 
     for (size_t i = 0; i < scan->pointer_count; i++) {
@@ -249,7 +252,10 @@ static void scan_share_out(const struct repo_scan *scan)
     for (size_t i = 0; i < scan->blob_count; i++) {
         if (scan->blobs[i].owner != SIZE_MAX)
             items[scan->blobs[i].owner].bytes += scan->blobs[i].bytes;
+        else
+            orphan_bytes += scan->blobs[i].bytes;
     }
+    return orphan_bytes;
 }
 
 static int candidates_scan_repo(struct hc_candidates *list, const struct hc_cache *cache,
@@ -258,13 +264,15 @@ static int candidates_scan_repo(struct hc_candidates *list, const struct hc_cach
                                 struct hc_error *err)
 {
     HC_AUTO_VALUE(repo_scan) scan = {.list = list, .cancellation = cancellation};
+    uint64_t orphan_bytes;
 
     if (hc_strings_add(&list->folders, repo->folder, err) < 0 ||
         scan_blobs(&scan, cache, repo, err) < 0 ||
         scan_snapshots(&scan, cache, repo, err) < 0)
         return -1;
-    scan_share_out(&scan);
-    return 0;
+    orphan_bytes = scan_share_out(&scan);
+    list->orphan_bytes += orphan_bytes;
+    return orphan_bytes > 0 ? hc_strings_add(&list->orphaned, repo->folder, err) : 0;
 }
 
 int hc_candidates_scan(struct hc_candidates *list, const struct hc_cache *cache,
@@ -291,6 +299,7 @@ int hc_candidates_scan(struct hc_candidates *list, const struct hc_cache *cache,
 void hc_candidates_clear(struct hc_candidates *list)
 {
     hc_strings_clear(&list->folders);
+    hc_strings_clear(&list->orphaned);
     free(list->items);
     *list = (struct hc_candidates){0};
 }

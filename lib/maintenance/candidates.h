@@ -33,6 +33,9 @@ struct hc_candidates {
     size_t count;
     size_t capacity;
     struct hc_strings folders;
+    /* Repos with blobs that no revision leads to, and the room of these. */
+    struct hc_strings orphaned;
+    uint64_t orphan_bytes;
     int64_t scanned_ms; /* when the last scan ended, hc_monotonic_ms() */
     int64_t took_ms;
 };

@@ -9,6 +9,8 @@
 
 #include "candidates.h"
 #include "eviction_lock.h"
+#include "orphans.h"
+#include "trash.h"
 
 #include <base/size.h>
 #include <cache/occupancy.h>
@@ -53,10 +55,9 @@ struct eviction_run {
     size_t *planned;
     size_t planned_count, planned_room;
     uint64_t planned_bytes, held_bytes;
-    uint64_t
-        passing_bytes; /* of what is held, for a transfer or by a failure: not long */
-    bool has_moved;    /* a candidate was used since the list was made */
-    bool is_stale;     /* the list, and it is too early for another scan */
+    uint64_t passing_bytes; /* may go soon: held for a transfer, or orphans */
+    bool has_moved;         /* a candidate was used since the list was made */
+    bool is_stale;          /* the list, and it is too early for another scan */
 };
 
 /* ---- what is missing --------------------------------------------------------------- */
@@ -252,7 +253,8 @@ static int plan_make(struct eviction_run *run, struct hc_error *err)
     uint64_t wanted = hc_size_add(run->missing, run->margin);
 
     run->planned_count = 0;
-    run->planned_bytes = run->held_bytes = run->passing_bytes = 0;
+    run->planned_bytes = run->held_bytes = 0;
+    run->passing_bytes = list->orphan_bytes;
     run->is_stale = false;
     if (run->result)
         run->result->kept_count = 0;
@@ -285,14 +287,39 @@ static int run_measure(struct eviction_run *run, struct hc_error *err)
     const struct hc_occupancy_scan begun = hc_occupancy_begin_scan(occupancy);
     uint64_t bytes;
 
-    if (run->request->is_dry_run || (!run->space && run->request->bytes > 0))
-        return 0;
     if (hc_usage_find_occupied(run->eviction->cache, true, run->request->cancellation,
                                &bytes, err) < 0)
         return -1;
     hc_occupancy_end_scan(occupancy, &begun, bytes);
     run->missing = eviction_find_missing(run);
     return 0;
+}
+
+/* What killed processes have left goes before a revision that is in use. */
+static void run_clean(const struct eviction_run *run)
+{
+    const struct hc_cache *cache = run->eviction->cache;
+    const struct hc_strings *orphaned = &run->eviction->candidates.orphaned;
+    int64_t now_ms = hc_volume_now_ms(cache);
+    struct hc_repo repo;
+
+    (void)hc_removal_sweep(cache, now_ms, HC_TRASH_STALE_MS);
+    for (size_t i = 0; i < orphaned->count; i++) {
+        if (hc_repo_parse_folder(&repo, orphaned->items[i]))
+            (void)hc_orphans_remove(cache, &repo, now_ms, run->request->cancellation);
+    }
+}
+
+/* The list has too little. */
+static int run_look_again(struct eviction_run *run, struct hc_error *err)
+{
+    bool is_measured = run->space || run->request->bytes == 0;
+
+    if (!run->request->is_dry_run)
+        run_clean(run);
+    if (!run->request->is_dry_run && is_measured && run_measure(run, err) < 0)
+        return -1;
+    return run_scan(run, err) < 0 ? -1 : plan_make(run, err);
 }
 
 static int run_plan(struct eviction_run *run, struct hc_error *err)
@@ -307,8 +334,7 @@ static int run_plan(struct eviction_run *run, struct hc_error *err)
     if (run->planned_bytes >= run->missing)
         return 0;
     if (age_ms >= candidates_pause_ms(list))
-        return run_measure(run, err) < 0 || run_scan(run, err) < 0 ? -1
-                                                                   : plan_make(run, err);
+        return run_look_again(run, err);
     run->is_stale = true;
     return 0;
 }

@@ -449,6 +449,46 @@ int hc_prune_repo(const struct hc_prune *prune, const struct hc_repo *repo,
     return -1;
 }
 
+/* Refs, blobs and partial files may be a client's that is about to go on. */
+static bool folder_has_files(int folder)
+{
+    static const char *const names[] = {"refs", "blobs"};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        HC_AUTO_VALUE(hc_directory_walk)
+        walk = hc_directory_walk(folder, names[i], HC_DEPTH_MAX);
+
+        while (hc_directory_walk_next(&walk)) {
+            if (!S_ISDIR(walk.type))
+                return true;
+        }
+    }
+    return false;
+}
+
+int hc_prune_folders(const struct hc_prune *prune, struct hc_error *err)
+{
+    HC_AUTO_VALUE(hc_directory_walk) walk = hc_walk_repos(prune->cache);
+    struct hc_error failure;
+    struct hc_repo repo;
+
+    while (hc_walk_next_repo(&walk, &repo)) {
+        HC_AUTO_CLOSE int folder =
+            hc_directory_open(hc_cache_fd(prune->cache), repo.folder);
+
+        if (hc_cancellation_check(prune->cancellation, err) < 0)
+            return -1;
+        if (folder < 0 || folder_has_files(folder) ||
+            prune_folder(prune, &repo, folder, &failure) == 0)
+            continue;
+        if (failure_ends_prune(&failure)) {
+            *err = failure;
+            return -1;
+        }
+    }
+    return 0;
+}
+
 int hc_prune_cache(const struct hc_prune *prune, struct hc_error *err)
 {
     HC_AUTO_VALUE(found_leftovers) found = {0};
@@ -462,7 +502,7 @@ int hc_prune_cache(const struct hc_prune *prune, struct hc_error *err)
     };
 
     if (!prune->is_dry_run)
-        (void)hc_removal_sweep(prune->cache, prune->now_ms);
+        (void)hc_removal_sweep(prune->cache, prune->now_ms, HC_TRASH_EXPIRY_MS);
     if (hc_leftovers_find_payloads(&search, err) < 0)
         return -1;
     for (size_t i = 0; i < found.count; i++) {

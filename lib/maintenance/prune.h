@@ -27,6 +27,10 @@ struct hc_prune {
 int hc_prune_repo(const struct hc_prune *prune, const struct hc_repo *repo,
                   struct hc_error *err);
 
+/* Folders of repos with no revision, ref or blob for an hour, such as a download that
+ * failed or a removal that died leaves them: a sweep's part of hc_prune_repo(). */
+int hc_prune_folders(const struct hc_prune *prune, struct hc_error *err);
+
 /* Payloads of the shared store, and removals that died. */
 int hc_prune_cache(const struct hc_prune *prune, struct hc_error *err);
 

@@ -239,7 +239,8 @@ int hc_removal_take(struct hc_removal *removal, const struct hc_removal_request 
 }
 
 static unsigned removal_sweep_repo(const struct hc_cache *cache,
-                                   const struct hc_repo *repo, int64_t now_ms)
+                                   const struct hc_repo *repo, int64_t now_ms,
+                                   int64_t age_ms)
 {
     HC_AUTO_VALUE(hc_directory_walk) walk = hc_trash_walk_names(cache, repo);
     unsigned finished = 0;
@@ -248,7 +249,7 @@ static unsigned removal_sweep_repo(const struct hc_cache *cache,
     while (hc_directory_walk_next(&walk)) {
         HC_AUTO(hc_trash) *trash = NULL;
 
-        if (!hc_trash_is_expired(&walk, now_ms))
+        if (!hc_trash_is_expired(&walk, now_ms, age_ms))
             continue;
         trash = hc_trash_open(cache, repo, walk.name, &unused);
         if (trash && hc_repo_removal_finish(cache, repo, trash, now_ms, &unused) == 0)
@@ -257,13 +258,13 @@ static unsigned removal_sweep_repo(const struct hc_cache *cache,
     return finished;
 }
 
-unsigned hc_removal_sweep(const struct hc_cache *cache, int64_t now_ms)
+unsigned hc_removal_sweep(const struct hc_cache *cache, int64_t now_ms, int64_t age_ms)
 {
     HC_AUTO_VALUE(hc_directory_walk) walk = hc_trash_walk_repos(cache);
     struct hc_repo repo;
     unsigned finished = 0;
 
     while (hc_walk_next_repo(&walk, &repo))
-        finished += removal_sweep_repo(cache, &repo, now_ms);
+        finished += removal_sweep_repo(cache, &repo, now_ms, age_ms);
     return finished;
 }

@@ -223,14 +223,15 @@ struct hc_directory_walk hc_trash_walk_names(const struct hc_cache *cache,
 
 /* A removal that takes longer is finished by two processes: all that they do may be done
  * twice. */
-bool hc_trash_is_expired(const struct hc_directory_walk *walk, int64_t now_ms)
+bool hc_trash_is_expired(const struct hc_directory_walk *walk, int64_t now_ms,
+                         int64_t age_ms)
 {
     struct stat status;
-    int64_t age_ms;
+    int64_t since_ms;
 
     if (!S_ISDIR(walk->type) ||
         fstatat(walk->dir, walk->name, &status, AT_SYMLINK_NOFOLLOW) < 0)
         return false;
-    age_ms = now_ms - hc_file_changed_ms(&status);
-    return age_ms > HC_TRASH_EXPIRY_MS || age_ms < -HC_TRASH_EXPIRY_MS;
+    since_ms = now_ms - hc_file_changed_ms(&status);
+    return since_ms > age_ms || since_ms < -HC_TRASH_EXPIRY_MS;
 }

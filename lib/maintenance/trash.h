@@ -21,7 +21,10 @@
 
 #include <stdint.h>
 
-enum { HC_TRASH_EXPIRY_MS = 10 * 60 * 1000 /* of a removal that died */ };
+enum {
+    HC_TRASH_EXPIRY_MS = 10 * 60 * 1000, /* of a removal that died */
+    HC_TRASH_STALE_MS = 10 * 1000        /* the same while a download is short of room */
+};
 
 struct hc_trash;
 
@@ -56,12 +59,13 @@ struct hc_directory_walk hc_trash_walk(const struct hc_trash *trash, const char 
 void hc_trash_empty(struct hc_trash *trash);
 
 /*
- * The repos that have trash, and the names of the trash of one that expired before
- * `now_ms`. As hc_walk_repos and hc_walk_blobs.
+ * The repos that have trash, and the names of the trash of one; whether one was last
+ * changed more than `age_ms` before `now_ms`. As hc_walk_repos and hc_walk_blobs.
  */
 struct hc_directory_walk hc_trash_walk_repos(const struct hc_cache *cache);
 struct hc_directory_walk hc_trash_walk_names(const struct hc_cache *cache,
                                              const struct hc_repo *repo);
-bool hc_trash_is_expired(const struct hc_directory_walk *walk, int64_t now_ms);
+bool hc_trash_is_expired(const struct hc_directory_walk *walk, int64_t now_ms,
+                         int64_t age_ms);
 
 #endif

@@ -25,9 +25,11 @@
 #include <claim/sweep.h>
 #include <hub/shared_query.h>
 #include <maintenance/eviction.h>
+#include <maintenance/prune.h>
 #include <maintenance/quarantine.h>
 #include <maintenance/removal.h>
 #include <maintenance/scrub.h>
+#include <maintenance/trash.h>
 #include <policy/rules_file.h>
 
 #include <string.h>
@@ -359,13 +361,29 @@ bool hc_resolver_volume_space(const struct hc_resolver *resolver, uint64_t *size
     return true;
 }
 
+static void resolver_sweep_folders(struct hc_resolver *resolver, int64_t now_ms)
+{
+    const struct hc_removal_options options = {.now_ms = now_ms};
+    HC_AUTO_VALUE(hc_prune_result) result = {0};
+    struct hc_error unused;
+    HC_AUTO(hc_removal) *removal =
+        hc_removal_new(resolver->cache, &options, &result.revisions, &unused);
+    const struct hc_prune prune = {.cache = resolver->cache,
+                                   .removal = removal,
+                                   .result = &result,
+                                   .now_ms = now_ms};
+
+    if (removal)
+        (void)hc_prune_folders(&prune, &unused);
+}
+
 /* Each sweep is bounded, and its failures are of no interest: the next one comes soon. */
 void hc_resolver_sweep(struct hc_resolver *resolver)
 {
     int64_t now_ms = hc_volume_now_ms(resolver->cache);
 
     (void)hc_claim_sweep(resolver->cache, now_ms);
-    (void)hc_removal_sweep(resolver->cache, now_ms);
+    (void)hc_removal_sweep(resolver->cache, now_ms, HC_TRASH_EXPIRY_MS);
     hc_resolver_sweep_leases(resolver, now_ms);
     hc_occupancy_sweep(resolver->cache, now_ms);
     if (resolver_is_marker_sweep_due(resolver)) {
@@ -373,6 +391,7 @@ void hc_resolver_sweep(struct hc_resolver *resolver)
         hc_proof_sweep(resolver->cache, now_ms);
         hc_roll_out_sweep(resolver->cache, now_ms);
         (void)hc_fetched_sweep(resolver->cache, now_ms);
+        resolver_sweep_folders(resolver, now_ms);
     }
     (void)hc_quarantine_sweep(resolver->cache, now_ms);
     hc_visibility_sweep(resolver->cache, now_ms);

@@ -10,6 +10,7 @@
 #include <base/text.h>
 #include <cache/pin.h>
 #include <maintenance/eviction.h>
+#include <maintenance/trash.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -83,7 +84,8 @@ static void assert_only_held_is_left(struct fixture *f)
     char path[PATH_MAX];
 
     evict_all(f);
-    (void)hc_removal_sweep(f->cache, ((int64_t)time(NULL) + 24 * INT64_C(3600)) * 1000);
+    (void)hc_removal_sweep(f->cache, ((int64_t)time(NULL) + 24 * INT64_C(3600)) * 1000,
+                           HC_TRASH_EXPIRY_MS);
     for (unsigned i = 1; i <= REVISIONS; i++) {
         struct hc_repo repo = repo_number(i);
 

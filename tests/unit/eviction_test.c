@@ -11,8 +11,10 @@
 #include <cache/occupancy.h>
 #include <cache/pin.h>
 #include <cache/usage.h>
+#include <claim/claim_record.h>
 #include <claim/lease.h>
 #include <maintenance/eviction.h>
+#include <maintenance/orphans.h>
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -325,6 +327,37 @@ static void for_a_download_that_cannot_have_room_nothing_is_removed(void **state
     assert_int_equal(counts.running, 0);
 }
 
+/* A killed process leaves a blob without a pointer, which no revision's removal frees. */
+static void a_download_waits_for_an_orphan_blob_that_goes_soon(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_eviction) *eviction = eviction_of(f);
+    HC_AUTO(hc_cancellation) *soon = hc_cancellation_new(hc_monotonic_ms() + 1);
+    const struct hc_repo repo = repo_number(1);
+    const struct hc_space_request request = {.fd = hc_cache_fd(f->cache),
+                                             .folder = "models--org--new",
+                                             .needed = ROOM,
+                                             .cancellation = soon};
+    int64_t now_ms = hc_volume_now_ms(f->cache);
+
+    assert_non_null(eviction);
+    put_revisions(f, 2);
+    pin(f, 1);
+    pin(f, 2);
+    temp_dir_write(f->dir, "models--org--repo-01/blobs/" BLOB_C, "orphan");
+    measure(f);
+    hc_free_space_set_bounds(hc_cache_free_space(f->cache), 3 * ROOM, 0);
+    assert_int_equal(hc_free_space_require(hc_cache_free_space(f->cache), &request,
+                                           &f->err),
+                     -1);
+    assert_int_equal(f->err.reason, HC_DEADLINE_EXCEEDED);
+    assert_int_equal(hc_orphans_remove(f->cache, &repo, now_ms, NULL), 0);
+    assert_true(hc_orphans_remove(f->cache, &repo, now_ms + 2 * HC_ORPHAN_AGE_MS, NULL) >
+                0);
+    assert_int_equal(require_room(f, ROOM), 0);
+    assert_left(f, "12");
+}
+
 static void a_download_larger_than_the_limit_removes_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -443,6 +476,7 @@ int main(void)
         WITH_CACHE(what_was_used_later_than_the_last_one_removed_is_not_told),
         WITH_CACHE(a_download_makes_room_with_a_margin),
         WITH_CACHE(for_a_download_that_cannot_have_room_nothing_is_removed),
+        WITH_CACHE(a_download_waits_for_an_orphan_blob_that_goes_soon),
         WITH_CACHE(a_download_larger_than_the_limit_removes_nothing),
         WITH_CACHE(what_other_clients_have_added_goes_in_the_background),
         WITH_CACHE(two_processes_that_evict_free_no_byte_twice),

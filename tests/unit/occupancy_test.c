@@ -120,6 +120,22 @@ static void a_new_process_takes_over_what_another_knows(void **state)
     assert_occupied(third, 14 * MIB);
 }
 
+/* The total in a file is that of the last look; the counters beside it are newer. */
+static void what_came_after_the_total_that_is_taken_over_counts(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_occupancy) *other = other_process(f);
+    HC_AUTO(hc_occupancy) *third = other_process(f);
+    HC_AUTO(hc_occupancy) *started = NULL;
+
+    set_occupied(other, 10 * MIB);
+    hc_occupancy_add(other, 4 * MIB);
+    hc_occupancy_remove(other, MIB);
+    hc_occupancy_add(third, 2 * MIB);
+    started = other_process(f);
+    assert_occupied(started, 15 * MIB);
+}
+
 static void what_comes_during_a_scan_counts_and_what_goes_does_not(void **state)
 {
     struct fixture *f = *state;
@@ -216,6 +232,7 @@ int main(void)
         WITH_CACHE(other_processes_see_a_change_at_once),
         WITH_CACHE(small_changes_of_others_count_when_the_process_ends),
         WITH_CACHE(a_new_process_takes_over_what_another_knows),
+        WITH_CACHE(what_came_after_the_total_that_is_taken_over_counts),
         WITH_CACHE(what_comes_during_a_scan_counts_and_what_goes_does_not),
         WITH_CACHE(a_file_that_was_read_during_a_write_is_left_for_the_next_time),
         WITH_CACHE(files_of_processes_that_are_gone_are_swept_after_a_while),

@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define WITH_CACHE(test) cmocka_unit_test_setup_teardown(test, make_cache, remove_cache)
 #define HOUR_MS (INT64_C(3600) * 1000)
@@ -209,6 +210,51 @@ static void a_repo_without_a_snapshot_goes(void **state)
     hc_prune_result_clear(&result);
 }
 
+/* What a sweep does, `after_ms` from now. */
+static void prune_folders_at(const struct fixture *f, int64_t after_ms)
+{
+    const struct hc_removal_options options = {.now_ms =
+                                                   hc_volume_now_ms(f->cache) + after_ms};
+    HC_AUTO_VALUE(hc_prune_result) result = {0};
+    struct hc_error err;
+    HC_AUTO(hc_removal) *removal =
+        hc_removal_new(f->cache, &options, &result.revisions, &err);
+    const struct hc_prune prune = {.cache = f->cache,
+                                   .removal = removal,
+                                   .result = &result,
+                                   .now_ms = options.now_ms};
+
+    assert_int_equal(hc_prune_folders(&prune, &err), 0);
+}
+
+static void a_sweep_takes_a_folder_without_revisions_after_an_hour(void **state)
+{
+    struct fixture *f = *state;
+
+    temp_dir_write(f->dir, FOLDER "trees/" COMMIT ".json", "[]");
+    temp_dir_write(f->dir, FOLDER ".no_exist/" COMMIT "/x", "");
+    prune_folders_at(f, 0);
+    assert_true(temp_dir_has(f->dir, "models--org--name"));
+    prune_folders_at(f, 2 * HOUR_MS);
+    assert_false(temp_dir_has(f->dir, "models--org--name"));
+    assert_no_trash(f);
+}
+
+static void a_sweep_leaves_a_folder_with_a_ref_a_partial_file_or_a_revision(void **state)
+{
+    static const char *const paths[] = {FOLDER "refs/main",
+                                        FOLDER "blobs/x.00112233.incomplete",
+                                        FOLDER "snapshots/" COMMIT "/x"};
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        temp_dir_write(f->dir, paths[i], COMMIT);
+        prune_folders_at(f, 2 * HOUR_MS);
+        assert_true(temp_dir_has(f->dir, paths[i]));
+        assert_int_equal(unlinkat(hc_cache_fd(f->cache), paths[i], 0), 0);
+    }
+}
+
 static void more_leftovers_than_a_result_lists_are_counted(void **state)
 {
     struct fixture *f = *state;
@@ -238,6 +284,8 @@ int main(void)
         WITH_CACHE(a_dry_run_finds_the_same_and_removes_nothing),
         WITH_CACHE(a_blob_and_a_temporary_whose_lock_is_held_stay),
         WITH_CACHE(a_repo_without_a_snapshot_goes),
+        WITH_CACHE(a_sweep_takes_a_folder_without_revisions_after_an_hour),
+        WITH_CACHE(a_sweep_leaves_a_folder_with_a_ref_a_partial_file_or_a_revision),
         WITH_CACHE(more_leftovers_than_a_result_lists_are_counted),
     };
 

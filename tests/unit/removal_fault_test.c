@@ -8,6 +8,7 @@
 #include "removal_fixture.h"
 
 #include <maintenance/prune.h>
+#include <maintenance/trash.h>
 
 #include <claim/claim_record.h>
 #include <claim/lease.h>
@@ -71,7 +72,7 @@ static void assert_is_completed(const struct fixture *f)
                                    .unused_for_ms = 1,
                                    .now_ms = now_ms};
 
-    (void)hc_removal_sweep(f->cache, now_ms);
+    (void)hc_removal_sweep(f->cache, now_ms, HC_TRASH_EXPIRY_MS);
     (void)hc_lease_sweep(f->cache, now_ms, &leases);
     remove_first(f);
     assert_int_equal(hc_prune_repo(&prune, &f->repo, &err), 0);

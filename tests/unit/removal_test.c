@@ -14,6 +14,7 @@
 #include <cache/pointer.h>
 #include <cache/ref.h>
 #include <claim/fetching.h>
+#include <maintenance/trash.h>
 
 #include <fcntl.h>
 #include <string.h>
@@ -679,9 +680,10 @@ static void a_sweep_finishes_the_removal_of_a_process_that_died(void **state)
                               ".hubcache/trash/" FOLDER "00112233/snapshots/" COMMIT),
                      0);
 
-    assert_int_equal(hc_removal_sweep(f->cache, hc_epoch_ms()), 0);
+    assert_int_equal(hc_removal_sweep(f->cache, hc_epoch_ms(), HC_TRASH_EXPIRY_MS), 0);
     assert_true(temp_dir_has(f->dir, FOLDER "blobs/" BLOB_B));
-    assert_int_equal(hc_removal_sweep(f->cache, hc_epoch_ms() + 2 * HC_FETCHING_YOUNG_MS),
+    assert_int_equal(hc_removal_sweep(f->cache, hc_epoch_ms() + 2 * HC_FETCHING_YOUNG_MS,
+                                      HC_TRASH_EXPIRY_MS),
                      1);
     assert_false(temp_dir_has(f->dir, FOLDER "blobs/" BLOB_B));
     assert_false(temp_dir_has(f->dir, FOLDER "trees/" COMMIT ".json"));
@@ -700,7 +702,8 @@ static void a_sweep_gives_a_blob_back_to_which_a_pointer_leads(void **state)
     assert_int_equal(renameat(root, FOLDER "blobs/" BLOB_B, root,
                               ".hubcache/trash/" FOLDER "00112233/blobs/" BLOB_B),
                      0);
-    assert_int_equal(hc_removal_sweep(f->cache, hc_epoch_ms() + 2 * HC_FETCHING_YOUNG_MS),
+    assert_int_equal(hc_removal_sweep(f->cache, hc_epoch_ms() + 2 * HC_FETCHING_YOUNG_MS,
+                                      HC_TRASH_EXPIRY_MS),
                      1);
     assert_true(temp_dir_has(f->dir, FOLDER "blobs/" BLOB_B));
     assert_cache_is_sound(f);
