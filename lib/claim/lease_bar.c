@@ -92,10 +92,24 @@ static int bar_prepare(struct hc_lease_bar *bar, const char *private)
     return bar->fd < 0 ? -1 : hc_claim_record_write(&bar->record, bar->fd);
 }
 
+/* A bar that cannot be removed would bar until this process ends: its file goes where it
+ * bars nothing, and where a sweep looks. */
+static void bar_move_away(const struct hc_lease_bar *bar)
+{
+    char private[PRIVATE_NAME_SIZE], path[2 * PRIVATE_NAME_SIZE];
+    struct hc_error unused;
+
+    if (hc_file_private_name(private, sizeof private, ".bar", "", &unused) == 0 &&
+        hc_format(path, sizeof path, "%s/" HC_LEASE_BAR_NAME, private) > 0 &&
+        mkdirat(bar->repo_dir, private, 0777) == 0)
+        (void)renameat(bar->dir, HC_LEASE_BAR_NAME, bar->repo_dir, path);
+}
+
 static void bar_withdraw(const struct hc_lease_bar *bar, const char *name)
 {
-    if (bar->fd >= 0)
-        (void)unlinkat(bar->dir, HC_LEASE_BAR_NAME, 0);
+    if (bar->fd >= 0 && unlinkat(bar->dir, HC_LEASE_BAR_NAME, 0) < 0 &&
+        !hc_file_is_absent(errno))
+        bar_move_away(bar);
     (void)unlinkat(bar->repo_dir, name, AT_REMOVEDIR);
 }
 

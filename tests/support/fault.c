@@ -185,6 +185,11 @@ static bool fault_applies(const char *call, int needs)
     return true;
 }
 
+bool fault_is_taken(const char *call)
+{
+    return fault_applies(call, ANY);
+}
+
 /*
  * One row for each call: its result and name, what it needs, its parameters, its
  * arguments, and how it is recorded.

@@ -3,10 +3,13 @@
  * System calls that fail, or end the process, when a test says so. A test program links
  * the library test_fault (and so gets the linker's --wrap); every wrapped call of this
  * project's code is then counted and may fail. Calls made inside shared libraries are not
- * wrapped. Callable from any thread.
+ * wrapped. With test_fault_names in its place, the calls that remove, exchange and read
+ * names are wrapped, too. Callable from any thread.
  */
 #ifndef HC_SUPPORT_FAULT_H
 #define HC_SUPPORT_FAULT_H
+
+#include <stdbool.h>
 
 enum fault_kind {
     FAULT_NONE,
@@ -34,6 +37,10 @@ unsigned fault_calls(void);
 
 /* The name of the last call that got a fault; NULL when none did. */
 const char *fault_hit(void);
+
+/* For further wrapped calls, which need no space: counts one; true when it gets the
+ * fault, and then errno is set. */
+bool fault_is_taken(const char *call);
 
 /*
  * Begins to record the calls that change something (of mkdirat those that made a
