@@ -7,7 +7,7 @@
 
 #include "blocking_call.h"
 
-int hc_cache_evict(void *service, struct hc_blocking_call *call,
+int hc_cache_evict(void *ctx, struct hc_blocking_call *call,
                    const ProtobufCMessage *message, struct hc_error *err);
 
 #endif

@@ -75,7 +75,7 @@ int hc_cache_delete_revisions(void *ctx, struct hc_blocking_call *call,
     struct hc_arena *arena = hc_blocking_call_arena(call);
     HC_AUTO_VALUE(hc_removal_result) result = {0};
     Hubcache__V1__DeleteRevisionsResponse response;
-    struct hc_delete_request request;
+    struct hc_delete_request request = {0};
 
     if (selectors_decode(call, (const void *)message, &request, err) < 0 ||
         hc_resolver_delete(service->resolver, &request,

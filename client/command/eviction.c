@@ -145,6 +145,7 @@ static int evict_run(struct hc_client *client, void *input, struct hc_error *err
                                       : evict_print(&output, response, err);
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): argp wants this type */
 static error_t evict_option_parse(int key, char *arg, struct argp_state *state)
 {
     struct evict_options *options = state->input;

@@ -99,6 +99,7 @@ static int unpin_run(struct hc_client *client, void *input, struct hc_error *err
     return pin_print(options, response->commit_hash, false, err);
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): argp wants this type */
 static error_t pin_option_parse(int key, char *arg, struct argp_state *state)
 {
     struct pin_options *options = state->input;

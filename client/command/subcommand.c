@@ -478,12 +478,13 @@ static void subcommand_set_child_inputs(const struct argp_state *state)
 {
     struct subcommand_line *line = state->input;
     const struct argp_child *children = line->subcommand->children;
+    void *own = &line->options;
 
+    if (line->cache)
+        own = line->cache;
     for (size_t i = 0; children[i].argp; i++)
-        state->child_inputs[i] = children[i].argp == &hc_command_argp
-                                     ? (void *)line->options.common
-                                 : line->cache ? (void *)line->cache
-                                               : (void *)&line->options;
+        state->child_inputs[i] =
+            children[i].argp == &hc_command_argp ? line->options.common : own;
 }
 
 /* The same for a command of the service Cache. */
@@ -604,7 +605,7 @@ int hc_subcommand_run(const struct hc_subcommand *subcommand, int argc, char **a
     struct subcommand_line line = {.subcommand = subcommand, .options.common = common};
     HC_AUTO_FREE void *cache_options = calloc(1, subcommand->options_size + 1);
     struct hc_error err = {0};
-    int result;
+    int result = HC_EXIT_OK;
 
     if (!cache_options) {
         (void)hc_fail_memory(&err);
@@ -615,9 +616,10 @@ int hc_subcommand_run(const struct hc_subcommand *subcommand, int argc, char **a
         line.cache->common = common;
     }
     hc_command_parse(&argp, 0, argc, argv, &line);
-    result = subcommand_call(&line, &err) < 0
-                 ? subcommand_fail(subcommand, &line.options, &err)
-                 : (line.cache ? line.cache->exit_status : HC_EXIT_OK);
+    if (subcommand_call(&line, &err) < 0)
+        result = subcommand_fail(subcommand, &line.options, &err);
+    else if (line.cache)
+        result = line.cache->exit_status;
     hc_resolve_options_clear(&line.options);
     if (subcommand->clear)
         subcommand->clear(cache_options);

@@ -129,7 +129,7 @@ static struct scanned_blob *scan_find_blob(const struct repo_scan *scan,
 {
     char target[PATH_MAX];
     ssize_t length = readlinkat(walk->dir, walk->name, target, sizeof target - 1);
-    struct scanned_blob key;
+    struct scanned_blob key = {0};
     const char *name;
 
     if (length <= 0 || scan->blob_count == 0)

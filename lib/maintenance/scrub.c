@@ -167,7 +167,7 @@ static int scrub_make_pass(struct scrub_pass *pass, struct hc_error *err)
 {
     const struct hc_scrub *scrub = pass->scrub;
     struct hc_scrub_state *state = &pass->state;
-    struct hc_verify_position after;
+    struct hc_verify_position after = {0};
     const struct hc_verification verification = {
         .cache = scrub->cache,
         .request = scrub->request,

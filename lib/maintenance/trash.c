@@ -156,6 +156,7 @@ struct hc_directory_walk hc_trash_walk(const struct hc_trash *trash, const char 
 
 /* ---- emptying ---------------------------------------------------------------------- */
 
+/* NOLINTBEGIN(misc-no-recursion): TRASH_DEPTH_MAX ends it */
 static void directory_remove_below(int dir, const char *name, unsigned depth);
 
 static int directory_open_writable(int dir, const char *name)
@@ -196,6 +197,7 @@ static void directory_remove_below(/* NOLINT(misc-no-recursion): as above */
             entry_remove(fd, entry->d_name, depth + 1);
     }
 }
+/* NOLINTEND(misc-no-recursion) */
 
 void hc_trash_empty(struct hc_trash *trash)
 {

@@ -36,7 +36,7 @@ void hc_policy_init(struct hc_policy *policy);
 void hc_policy_clear(struct hc_policy *policy);
 
 /* From now on these rules hold for decisions that begin. Takes over the caller's hold. */
-void hc_policy_set_rules(struct hc_policy *policy, struct hc_rules *rules);
+void hc_policy_set_rules(struct hc_policy *policy, struct hc_rules *fresh);
 
 /* The rules that hold now, which the caller releases; NULL: there is no policy. */
 struct hc_rules *hc_policy_hold_rules(struct hc_policy *policy);

@@ -532,6 +532,24 @@ static const struct key rule_keys[] = {
     {NULL, NULL},
 };
 
+/* The first condition of the rule; NULL: it has none. */
+static const char *rule_find_condition(const struct hc_rule *rule)
+{
+    if (rule->require_commit)
+        return "require_commit";
+    if (rule->has_max_staleness)
+        return "max_staleness";
+    if (rule->offline)
+        return "offline";
+    if (rule->max_snapshot_size > 0)
+        return "max_snapshot_size";
+    if (rule->token_file)
+        return "token_file";
+    if (rule->endpoint)
+        return "endpoint";
+    return rule->retention_ms > 0 ? "retention" : NULL;
+}
+
 /* The first key of the rule that has no effect together with its others; NULL: none. */
 static const char *rule_find_idle_key(const struct hc_rule *rule)
 {
@@ -546,21 +564,7 @@ static const char *rule_find_idle_key(const struct hc_rule *rule)
         return "max_file_size";
     if (rule->caller_token && !rule->endpoint)
         return "caller_token";
-    if (!denies && !is_of_files)
-        return NULL;
-    if (rule->require_commit)
-        return "require_commit";
-    if (rule->has_max_staleness)
-        return "max_staleness";
-    if (rule->offline)
-        return "offline";
-    if (rule->max_snapshot_size > 0)
-        return "max_snapshot_size";
-    if (rule->token_file)
-        return "token_file";
-    if (rule->endpoint)
-        return "endpoint";
-    return rule->retention_ms > 0 ? "retention" : NULL;
+    return denies || is_of_files ? rule_find_condition(rule) : NULL;
 }
 
 /* A cache has a repo from one endpoint: for every caller, and with all revisions. */
@@ -584,13 +588,15 @@ static int rule_check(const struct policy_file *file, const struct hc_rule *rule
                       const yaml_mark_t *start, struct hc_error *err)
 {
     const char *idle = rule_find_idle_key(rule);
+    const char *kind = "with files";
 
     if (!idle)
         return rule_check_endpoint(file, rule, start, err);
-    return fail_at(file, start, err, "'%s' has no effect in a rule %s", idle,
-                   rule->action == HC_RULE_DENY    ? "that denies"
-                   : rule->action == HC_RULE_ADMIN ? "of administrators"
-                                                   : "with files");
+    if (rule->action == HC_RULE_DENY)
+        kind = "that denies";
+    else if (rule->action == HC_RULE_ADMIN)
+        kind = "of administrators";
+    return fail_at(file, start, err, "'%s' has no effect in a rule %s", idle, kind);
 }
 
 /* ---- aliases, quotas, keep --------------------------------------------------------- */
@@ -699,11 +705,11 @@ static int quotas_add(struct policy_file *file, void *target, struct hc_error *e
     return mapping_read(file, quota_keys, 2, quota, err);
 }
 
-static bool named_is_same(const struct hc_named_revision *one,
-                          const struct hc_named_revision *other)
+static bool named_is_same(const struct hc_named_revision *first,
+                          const struct hc_named_revision *second)
 {
-    return one->type == other->type && strcmp(one->repo_id, other->repo_id) == 0 &&
-           strcmp(one->revision, other->revision) == 0;
+    return first->type == second->type && strcmp(first->repo_id, second->repo_id) == 0 &&
+           strcmp(first->revision, second->revision) == 0;
 }
 
 static int named_complete(struct hc_named_revision *named, struct hc_error *err)
@@ -849,7 +855,9 @@ static int file_check_aliases(const struct policy_file *file, struct hc_error *e
 
 static int file_read_document(struct policy_file *file, struct hc_error *err)
 {
-    if (file_next(file, err) < 0 || file_next(file, err) < 0) /* the stream begins */
+    if (file_next(file, err) < 0) /* the stream begins */
+        return -1;
+    if (file_next(file, err) < 0)
         return -1;
     if (file->event.type == YAML_STREAM_END_EVENT)
         return file_fail(file, err, "the policy is empty; write 'version: 1'");

@@ -132,14 +132,14 @@ int hc_resolution_fail_not_cached(const struct hc_resolution *resolution,
     const char *type = hc_repo_type_name(resolution->repo.type);
     const char *id = resolution->repo.id;
     const struct hc_rule *rule = resolution->decision.rule;
-    const char *why =
-        rule && rule->offline ? "a rule of the policy is offline"
-        : resolution->options->local_files_only
-            ? "the request says local_files_only"
-            : "hubcache is offline (HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE or "
-              "--offline)";
+    const char *why = "hubcache is offline (HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE or "
+                      "--offline)";
     char hint[HINT_SIZE];
 
+    if (rule && rule->offline)
+        why = "a rule of the policy is offline";
+    else if (resolution->options->local_files_only)
+        why = "the request says local_files_only";
     hint_fill(resolution, path, hint);
     if (!path)
         return hc_fail(err, HC_NOT_CACHED,

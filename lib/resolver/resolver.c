@@ -149,6 +149,28 @@ static int resolver_open_eviction(struct hc_resolver *resolver, struct hc_error 
     return 0;
 }
 
+static int resolver_open_leases(struct hc_resolver *resolver, struct hc_error *err)
+{
+    struct hc_settings *settings = &resolver->settings;
+
+    if (settings->max_lease_ms == 0)
+        settings->max_lease_ms = HC_MAX_LEASE_MS;
+    if (settings->leases_per_caller == 0)
+        settings->leases_per_caller = HC_LEASES_PER_CALLER;
+    resolver->lease_quota = hc_lease_quota_new(settings->leases_per_caller, err);
+    return resolver->lease_quota ? 0 : -1;
+}
+
+static int resolver_open_lookups(struct hc_resolver *resolver, struct hc_error *err)
+{
+    resolver->lookup_workers = hc_workers_open(LOOKUP_THREADS, LOOKUP_QUEUE, err);
+    if (!resolver->lookup_workers)
+        return -1;
+    resolver->inventory_workers =
+        hc_workers_open(INVENTORY_THREADS, INVENTORY_QUEUE, err);
+    return resolver->inventory_workers ? 0 : -1;
+}
+
 struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
                                      struct hc_error *err)
 {
@@ -170,15 +192,8 @@ struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
     resolver->cache = hc_cache_open(settings->cache_dir, settings->no_symlinks, err);
     if (!resolver->cache)
         return NULL;
-    if (resolver_open_eviction(resolver, err) < 0)
-        return NULL;
-    if (resolver->settings.max_lease_ms == 0)
-        resolver->settings.max_lease_ms = HC_MAX_LEASE_MS;
-    resolver->lease_quota =
-        hc_lease_quota_new(settings->leases_per_caller ? settings->leases_per_caller
-                                                       : HC_LEASES_PER_CALLER,
-                           err);
-    if (!resolver->lease_quota)
+    if (resolver_open_eviction(resolver, err) < 0 ||
+        resolver_open_leases(resolver, err) < 0)
         return NULL;
     resolver->scrub_lock =
         (struct hc_eviction_lock){.cache = resolver->cache, .path = HC_SCRUB_LOCK};
@@ -189,12 +204,7 @@ struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
     resolver->download_workers = resolver_open_workers(settings, err);
     if (!resolver->download_workers)
         return NULL;
-    resolver->lookup_workers = hc_workers_open(LOOKUP_THREADS, LOOKUP_QUEUE, err);
-    if (!resolver->lookup_workers)
-        return NULL;
-    resolver->inventory_workers =
-        hc_workers_open(INVENTORY_THREADS, INVENTORY_QUEUE, err);
-    if (!resolver->inventory_workers)
+    if (resolver_open_lookups(resolver, err) < 0)
         return NULL;
     resolver->keeps = hc_keeps_new(err);
     if (!resolver->keeps)
