@@ -11,6 +11,14 @@
 
 enum { MS = 1000, NS_PER_MS = 1000000, SELECTORS_MAX = 1000 };
 
+/* Bytes of the rows of one answer: clients of gRPC take 4 MiB by default. */
+enum {
+    REMOVED_MAX = 2 << 20,
+    KEPT_MAX = 1 << 20,
+    ROWS_MAX = 20000,
+    FIELD_MAX = 8 /* the tag and the length of a row */
+};
+
 static void *arena_take(struct hc_arena *arena, size_t size, struct hc_error *err)
 {
     void *taken = hc_arena_take(arena, size);
@@ -326,35 +334,69 @@ static int encode_removed(const struct hc_removed *removed, struct hc_arena *are
     return hc_encode_time(removed->last_used_ms, arena, &message->last_used, err);
 }
 
-int hc_encode_removed(const struct hc_removal_result *result, struct hc_arena *arena,
-                      Hubcache__V1__Removed ***list, struct hc_error *err)
+static void encode_kept_row(const struct hc_kept *kept, Hubcache__V1__Kept *message)
 {
-    *list = (void *)hc_encode_list(arena, result->removed_count, sizeof ***list, err);
-    if (!*list)
+    hubcache__v1__kept__init(message);
+    message->repo_id = hc_unconst(kept->repo_id);
+    message->repo_type = (Hubcache__V1__RepoType)kept->repo_type;
+    message->commit_hash = hc_unconst(kept->commit_hash);
+    message->held_by = (Hubcache__V1__HeldBy)kept->held_by;
+    message->detail = hc_unconst(kept->detail);
+}
+
+/* Whether the row still fits, which then counts. */
+static bool row_fits(const ProtobufCMessage *row, size_t *left)
+{
+    size_t size = protobuf_c_message_get_packed_size(row) + FIELD_MAX;
+
+    if (size > *left)
+        return false;
+    *left -= size;
+    return true;
+}
+
+static size_t rows_max(size_t count)
+{
+    return count < ROWS_MAX ? count : ROWS_MAX;
+}
+
+static int encode_kept(const struct hc_removal_result *result, struct hc_arena *arena,
+                       struct hc_encoded_removal *encoded, struct hc_error *err)
+{
+    size_t left = KEPT_MAX;
+
+    encoded->kept_count = 0;
+    encoded->kept_total = count_fits(result->kept_count);
+    encoded->kept = (void *)hc_encode_list(arena, rows_max(result->kept_count),
+                                           sizeof **encoded->kept, err);
+    if (!encoded->kept)
         return -1;
-    for (size_t i = 0; i < result->removed_count; i++) {
-        if (encode_removed(&result->removed[i], arena, (*list)[i], err) < 0)
-            return -1;
+    for (size_t i = 0; i < rows_max(result->kept_count); i++) {
+        encode_kept_row(&result->kept[i], encoded->kept[i]);
+        if (!row_fits(&encoded->kept[i]->base, &left))
+            break;
+        encoded->kept_count++;
     }
     return 0;
 }
 
-int hc_encode_kept(const struct hc_removal_result *result, struct hc_arena *arena,
-                   Hubcache__V1__Kept ***list, struct hc_error *err)
+int hc_encode_removal(const struct hc_removal_result *result, struct hc_arena *arena,
+                      struct hc_encoded_removal *encoded, struct hc_error *err)
 {
-    *list = (void *)hc_encode_list(arena, result->kept_count, sizeof ***list, err);
-    if (!*list)
-        return -1;
-    for (size_t i = 0; i < result->kept_count; i++) {
-        const struct hc_kept *kept = &result->kept[i];
-        Hubcache__V1__Kept *message = (*list)[i];
+    size_t left = REMOVED_MAX;
 
-        hubcache__v1__kept__init(message);
-        message->repo_id = hc_unconst(kept->repo_id);
-        message->repo_type = (Hubcache__V1__RepoType)kept->repo_type;
-        message->commit_hash = hc_unconst(kept->commit_hash);
-        message->held_by = (Hubcache__V1__HeldBy)kept->held_by;
-        message->detail = hc_unconst(kept->detail);
+    encoded->removed_count = 0;
+    encoded->removed_total = count_fits(result->removed_count);
+    encoded->removed = (void *)hc_encode_list(arena, rows_max(result->removed_count),
+                                              sizeof **encoded->removed, err);
+    if (!encoded->removed)
+        return -1;
+    for (size_t i = 0; i < rows_max(result->removed_count); i++) {
+        if (encode_removed(&result->removed[i], arena, encoded->removed[i], err) < 0)
+            return -1;
+        if (!row_fits(&encoded->removed[i]->base, &left))
+            break;
+        encoded->removed_count++;
     }
-    return 0;
+    return encode_kept(result, arena, encoded, err);
 }

@@ -62,10 +62,18 @@ void hc_encode_verify_result(const struct hc_verify_result *result,
 enum hc_repo_type *hc_decode_repo_types(const Hubcache__V1__RepoType *types, size_t count,
                                         struct hc_arena *arena, struct hc_error *err);
 
-/* What a removal took, and what it left; texts are borrowed from `result`. */
-int hc_encode_removed(const struct hc_removal_result *result, struct hc_arena *arena,
-                      Hubcache__V1__Removed ***list, struct hc_error *err);
-int hc_encode_kept(const struct hc_removal_result *result, struct hc_arena *arena,
-                   Hubcache__V1__Kept ***list, struct hc_error *err);
+/* The first rows of what a removal took and left, as many as an answer may have. */
+struct hc_encoded_removal {
+    Hubcache__V1__Removed **removed;
+    size_t removed_count;
+    uint32_t removed_total;
+    Hubcache__V1__Kept **kept;
+    size_t kept_count;
+    uint32_t kept_total;
+};
+
+/* Texts are borrowed from `result`. */
+int hc_encode_removal(const struct hc_removal_result *result, struct hc_arena *arena,
+                      struct hc_encoded_removal *encoded, struct hc_error *err);
 
 #endif

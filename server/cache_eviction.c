@@ -19,19 +19,21 @@ int hc_cache_evict(void *ctx, struct hc_blocking_call *call,
     const struct hc_evict_request request = {.bytes = asked->bytes,
                                              .dry_run = asked->dry_run,
                                              .options = hc_blocking_call_options(call)};
-    struct hc_arena *arena = hc_blocking_call_arena(call);
     HC_AUTO_VALUE(hc_removal_result) result = {0};
     Hubcache__V1__EvictResponse response;
+    struct hc_encoded_removal encoded;
 
     hubcache__v1__evict_response__init(&response);
     if (hc_resolver_evict(service->resolver, &request,
                           hc_blocking_call_cancellation(call), &result, err) < 0)
         return -1;
-    if (hc_encode_removed(&result, arena, &response.removed, err) < 0 ||
-        hc_encode_kept(&result, arena, &response.kept, err) < 0)
+    if (hc_encode_removal(&result, hc_blocking_call_arena(call), &encoded, err) < 0)
         return -1;
-    response.n_removed = result.removed_count;
-    response.n_kept = result.kept_count;
+    response.removed = encoded.removed;
+    response.n_removed = encoded.removed_count;
+    response.removed_total = encoded.removed_total;
+    response.kept = encoded.kept;
+    response.n_kept = encoded.kept_count;
     response.freed_bytes = result.freed_bytes;
     if (!request.dry_run)
         hc_cache_note_removed(call, result.removed_files, result.freed_bytes);

@@ -75,6 +75,7 @@ int hc_cache_delete_revisions(void *ctx, struct hc_blocking_call *call,
     struct hc_arena *arena = hc_blocking_call_arena(call);
     HC_AUTO_VALUE(hc_removal_result) result = {0};
     Hubcache__V1__DeleteRevisionsResponse response;
+    struct hc_encoded_removal encoded;
     struct hc_delete_request request = {0};
 
     if (selectors_decode(call, (const void *)message, &request, err) < 0 ||
@@ -83,13 +84,16 @@ int hc_cache_delete_revisions(void *ctx, struct hc_blocking_call *call,
         return -1;
     if (!request.dry_run)
         hc_cache_note_removed(call, result.removed_files, result.freed_bytes);
-    hubcache__v1__delete_revisions_response__init(&response);
-    response.n_removed = result.removed_count;
-    response.n_kept = result.kept_count;
-    response.freed_bytes = result.freed_bytes;
-    if (hc_encode_removed(&result, arena, &response.removed, err) < 0 ||
-        hc_encode_kept(&result, arena, &response.kept, err) < 0)
+    if (hc_encode_removal(&result, arena, &encoded, err) < 0)
         return -1;
+    hubcache__v1__delete_revisions_response__init(&response);
+    response.removed = encoded.removed;
+    response.n_removed = encoded.removed_count;
+    response.removed_total = encoded.removed_total;
+    response.kept = encoded.kept;
+    response.n_kept = encoded.kept_count;
+    response.kept_total = encoded.kept_total;
+    response.freed_bytes = result.freed_bytes;
     return hc_blocking_call_reply(call, &response.base, err);
 }
 
@@ -120,18 +124,22 @@ static int prune_reply(struct hc_blocking_call *call,
 {
     struct hc_arena *arena = hc_blocking_call_arena(call);
     Hubcache__V1__PruneResponse response;
+    struct hc_encoded_removal encoded;
 
     hubcache__v1__prune_response__init(&response);
-    response.n_removed = result->revisions.removed_count;
-    response.n_kept = result->revisions.kept_count;
+    if (hc_encode_removal(&result->revisions, arena, &encoded, err) < 0 ||
+        findings_encode(result, arena, &response.findings, err) < 0)
+        return -1;
+    response.removed = encoded.removed;
+    response.n_removed = encoded.removed_count;
+    response.removed_total = encoded.removed_total;
+    response.kept = encoded.kept;
+    response.n_kept = encoded.kept_count;
+    response.kept_total = encoded.kept_total;
     response.n_findings = result->file_count;
     response.finding_total =
         result->file_total < UINT32_MAX ? (uint32_t)result->file_total : UINT32_MAX;
     response.freed_bytes = result->freed_bytes;
-    if (hc_encode_removed(&result->revisions, arena, &response.removed, err) < 0 ||
-        hc_encode_kept(&result->revisions, arena, &response.kept, err) < 0 ||
-        findings_encode(result, arena, &response.findings, err) < 0)
-        return -1;
     return hc_blocking_call_reply(call, &response.base, err);
 }
 

@@ -77,9 +77,10 @@ static ProtobufCMessage *evict_call(struct hc_client *client, uint64_t bytes,
     answer = hc_cache_call(client, &call, err);
     response = (const void *)answer;
     if (response)
-        *output = (struct hc_removal_output){response->removed,     response->n_removed,
-                                             response->kept,        response->n_kept,
-                                             response->freed_bytes, is_dry_run};
+        *output = (struct hc_removal_output){response->removed,       response->n_removed,
+                                             response->kept,          response->n_kept,
+                                             response->freed_bytes,   is_dry_run,
+                                             response->removed_total, response->n_kept};
     return answer;
 }
 

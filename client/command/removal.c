@@ -171,9 +171,11 @@ static ProtobufCMessage *rm_call(struct hc_client *client,
                            err);
     response = (const void *)answer;
     if (response)
-        *output = (struct hc_removal_output){response->removed,     response->n_removed,
-                                             response->kept,        response->n_kept,
-                                             response->freed_bytes, is_dry_run};
+        *output =
+            (struct hc_removal_output){response->removed,       response->n_removed,
+                                       response->kept,          response->n_kept,
+                                       response->freed_bytes,   is_dry_run,
+                                       response->removed_total, response->kept_total};
     return answer;
 }
 
@@ -321,9 +323,11 @@ static ProtobufCMessage *prune_call(struct hc_client *client,
                            err);
     response = (const void *)answer;
     if (response)
-        *output = (struct hc_removal_output){response->removed,     response->n_removed,
-                                             response->kept,        response->n_kept,
-                                             response->freed_bytes, is_dry_run};
+        *output =
+            (struct hc_removal_output){response->removed,       response->n_removed,
+                                       response->kept,          response->n_kept,
+                                       response->freed_bytes,   is_dry_run,
+                                       response->removed_total, response->kept_total};
     return answer;
 }
 

@@ -11,6 +11,7 @@
 #include "table.h"
 #include "units.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -68,6 +69,17 @@ static void print_kept(const Hubcache__V1__Kept *kept)
     hc_output_print_note(note);
 }
 
+/* What the server's answer has no place for. */
+static void print_more(uint64_t total, size_t listed, const char *verb)
+{
+    char note[NOTE_SIZE];
+
+    if (total <= listed)
+        return;
+    (void)snprintf(note, sizeof note, "%" PRIu64 " more %s", total - listed, verb);
+    hc_output_print_note(note);
+}
+
 int hc_removal_print(const struct hc_removal_output *output, struct hc_error *err)
 {
     static const char *const columns[] = {"ID",        "REVISION", "FILE", ">FREED",
@@ -83,8 +95,10 @@ int hc_removal_print(const struct hc_removal_output *output, struct hc_error *er
         hc_table_print(&table);
     if (hc_output_flush(err) < 0)
         return -1;
+    print_more(output->removed_total, output->removed_count, "go");
     for (size_t i = 0; i < output->kept_count; i++)
         print_kept(output->kept[i]);
+    print_more(output->kept_total, output->kept_count, "are kept");
     hc_bytes_format(freed, output->freed_bytes);
     (void)snprintf(note, sizeof note, "%s %s free", freed,
                    output->is_planned ? "would become" : "became");
@@ -124,7 +138,9 @@ json_t *hc_removal_json(const struct hc_removal_output *output)
         (void)json_array_append_new(removed, json_of_removed(output->removed[i]));
     for (size_t i = 0; i < output->kept_count; i++)
         (void)json_array_append_new(kept, json_of_kept(output->kept[i]));
-    return json_pack("{so so sI sb}", "removed", removed, "kept", kept, "freed_bytes",
+    return json_pack("{so so sI sI sI sb}", "removed", removed, "kept", kept,
+                     "removed_total", (json_int_t)output->removed_total, "kept_total",
+                     (json_int_t)output->kept_total, "freed_bytes",
                      (json_int_t)output->freed_bytes, "dry_run", (int)output->is_planned);
 }
 

@@ -19,12 +19,13 @@ struct hc_removal_output {
     size_t kept_count;
     uint64_t freed_bytes;
     bool is_planned; /* nothing has gone yet */
+    uint64_t removed_total, kept_total;
 };
 
 /* The table, and on standard error a note for each that is kept, and what is free. */
 int hc_removal_print(const struct hc_removal_output *output, struct hc_error *err);
 
-/* An object with `removed`, `kept`, `freed_bytes` and `dry_run`. NULL: no memory. */
+/* `removed`, `kept`, their totals, `freed_bytes` and `dry_run`. NULL: no memory. */
 json_t *hc_removal_json(const struct hc_removal_output *output);
 
 /* Whether something is kept that could not be removed or read. */
