@@ -4,6 +4,8 @@
  */
 #include "fault_fixture.h"
 
+#include "random.h"
+
 #include <errno.h>
 #include <ftw.h>
 #include <limits.h>
@@ -222,6 +224,17 @@ static unsigned action_stride(const struct fault_action *action)
     return action->stride > 0 ? action->stride : STRIDE;
 }
 
+/* Another one in each run, so that each call has its turn. */
+static unsigned action_first(const struct fault_action *action)
+{
+    struct random_source random;
+
+    if (action->stride == 0)
+        return 1;
+    random_begin(&random, action->name);
+    return (unsigned)random_between(&random, 1, action->stride);
+}
+
 static const char *action_fail_at(struct fixture *f, const struct fault_action *action,
                                   unsigned n, struct fault fault)
 {
@@ -257,7 +270,7 @@ static void action_fail_at_every_call(struct fixture *f,
     const char *hit = "";
     unsigned n;
 
-    for (n = 1; hit && n < CALLS_MAX; n += action_stride(action))
+    for (n = action_first(action); hit && n < CALLS_MAX; n += action_stride(action))
         hit = action_fail_at(f, action, n, fault);
     assert_enough(action, n);
 }
@@ -337,7 +350,8 @@ void fault_die_everywhere(struct fixture *f, const struct fault_action *action)
     int status = -1;
     unsigned n;
 
-    for (n = 1; status != 0 && n < CALLS_MAX; n += action_stride(action)) {
+    for (n = action_first(action); status != 0 && n < CALLS_MAX;
+         n += action_stride(action)) {
         action_begin(f, action);
         status = action_run_until_death(f, action, n);
         assert_true(status == 0 || (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL));

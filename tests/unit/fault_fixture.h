@@ -20,7 +20,7 @@ struct fault_action {
     bool may_be_left;   /* what arrived may wait for the next run, with its claim */
 
     void (*prepare)(struct fixture *f); /* Optional: before each run */
-    unsigned stride;                    /* Optional: of so many calls, one */
+    unsigned stride; /* Optional: of so many calls, one; each run begins at another */
 };
 
 /* Bytes that may be seen in a file of the cache: borrowed. Any other are wrong. */

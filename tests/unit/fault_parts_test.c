@@ -72,14 +72,18 @@ static void server_slow_down(struct fixture *f)
     .folder = (folder_), .act = (act_), .calls_min = CALLS_MIN, .may_be_left = true
 
 static const struct fault_action parts = {.name = "parts",
-                                          DEED(LARGE, resolve_large_file)};
-static const struct fault_action rest = {.name = "rest", DEED(LARGE, resolve_large_file)};
+                                          DEED(LARGE, resolve_large_file),
+                                          .stride = 5};
+static const struct fault_action rest = {.name = "rest",
+                                         DEED(LARGE, resolve_large_file),
+                                         .stride = 5};
 static const struct fault_action holes = {.name = "holes",
                                           DEED(LARGE, resolve_large_file),
                                           .prepare = server_slow_down,
                                           .stride = 29};
 static const struct fault_action duplicate = {.name = "twin",
-                                              DEED(FORK, resolve_fork_file)};
+                                              DEED(FORK, resolve_fork_file),
+                                              .stride = 5};
 
 /* ---- what was there before -----------------------------------------------------------
  */
