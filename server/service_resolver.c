@@ -375,16 +375,17 @@ static int call_recall_leased(struct hc_resolver_service *service,
 static void call_resolve_leased(struct hc_resolver_service *service,
                                 struct hc_rpc_call *call, struct hc_resolve *resolve,
                                 const ProtobufCMessage *message,
-                                struct hc_leased_request *request)
+                                const struct hc_leased_request *request)
 {
     char pod[HC_LEASE_POD_SIZE + 1];
+    struct hc_leased_request leased = *request;
     struct hc_request_key key = {.kind = resolve->kind};
     HC_AUTO(hc_answer) *answer = NULL;
     struct hc_error err;
     int result;
 
-    request->terms.pod = call_pod(call, pod);
-    result = hc_resolver_check_lease(service->resolver, &request->terms, &err);
+    leased.terms.pod = call_pod(call, pod);
+    result = hc_resolver_check_lease(service->resolver, &leased.terms, &err);
     if (result == 0)
         result = call_recall_leased(service, resolve, &answer, &err);
     key.repo = hc_request_repo_hash(resolve->target);
@@ -394,9 +395,9 @@ static void call_resolve_leased(struct hc_resolver_service *service,
         call_fail(call, resolve, &err);
         return;
     }
-    request->key = &key;
-    request->answer = answer;
-    hc_leased_call_begin(service->leased, call, request);
+    leased.key = &key;
+    leased.answer = answer;
+    hc_leased_call_begin(service->leased, call, &leased);
 }
 
 /* A call of one of the methods that resolve. */

@@ -8,10 +8,10 @@
  *   incomplete=<etag>.0a1b2c3d.incomplete
  *   previous=                      during a takeover, the same file's earlier name
  *   since=1764370000000000         microseconds since the epoch
+ *   waiting=0                      1: a reservation for which there is no room yet
  *   size=4194304                   0 while unknown
  *   bytes=2097152
  *   ranges=0-2097152
- *   waiting=0                      1: a reservation for which there is no room yet
  *
  * Lines may come in any order. The first three and `incomplete` are required; the others
  * are missing from what an older release wrote.
@@ -195,11 +195,11 @@ int hc_claim_record_write(struct hc_claim_record *record, int fd)
     int length =
         hc_format(text, sizeof text,
                   "host=%s\npid=%" PRIu64 "\nstart=%" PRIu64
-                  "\nincomplete=%s\nprevious=%s\nsince=%" PRId64 "\nsize=%" PRIu64
-                  "\nbytes=%" PRIu64 "\nranges=%s\nwaiting=%d\n",
+                  "\nincomplete=%s\nprevious=%s\nsince=%" PRId64
+                  "\nwaiting=%d\nsize=%" PRIu64 "\nbytes=%" PRIu64 "\nranges=%s\n",
                   record->owner.host, record->owner.pid, record->owner.start,
-                  record->partial, record->previous, record->began_us, size,
-                  record->bytes, record->ranges, record->is_waiting);
+                  record->partial, record->previous, record->began_us, record->is_waiting,
+                  size, record->bytes, record->ranges);
 
     if (length < 0 || pwrite(fd, text, (size_t)length, 0) != length)
         return -1;

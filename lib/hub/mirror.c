@@ -72,7 +72,7 @@ static int rotation_try(struct rotation *rotation, size_t i, struct hc_error *er
     struct hc_hub_request request;
 
     hc_hub_request_init(&request, query->hub, query->credentials, &query->target);
-    if (i > 0)
+    if (i > 0 && i < HC_ENDPOINTS_MAX)
         hc_hub_request_set_endpoint(&request, query->hub->endpoints[i]);
     request.download = query->download;
     request.has_mirror = rotation->left > 1 && rotation->progress[i] == ENDPOINT_NEW;
