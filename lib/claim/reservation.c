@@ -97,15 +97,17 @@ static void claim_find_rank(const struct hc_cache *cache, const char *folder,
 }
 
 /* The sizes were written by other processes, and add up without overflow; an owner is
- * looked up last, since that may read /proc. */
+ * looked up last, since that may read /proc. A heartbeat may change `own` meanwhile, but
+ * for the two members that are read here. */
 struct hc_claimed hc_claimed_bytes(const struct hc_cache *cache, const char *folder,
                                    const struct hc_claim_record *own, int64_t now_ms)
 {
     HC_AUTO_VALUE(hc_claim_listing) listing = hc_claim_listing_open(cache);
     const struct hc_claim_record *other = &listing.record;
-    struct hc_claim_record rank = *own;
+    struct hc_claim_record rank = {.began_us = own->began_us};
     struct hc_claimed claimed = {0};
 
+    memcpy(rank.partial, own->partial, sizeof rank.partial);
     claim_find_rank(cache, folder, &rank, now_ms);
     while (hc_claim_listing_next(&listing)) {
         if (!hc_claim_record_is_reservation(other))
