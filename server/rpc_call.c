@@ -216,12 +216,24 @@ static struct hc_rpc_call *parked_take(struct hc_rpc *rpc, struct hc_rpc_call **
     return call;
 }
 
+static struct hc_rpc_call *free_list_take(struct hc_rpc *rpc)
+{
+    struct hc_rpc_call *first;
+    HC_LOCKED(&rpc->shared.lock);
+
+    first = rpc->shared.free;
+    rpc->shared.free = NULL;
+    return first;
+}
+
 void hc_rpc_call_free_all(struct hc_rpc *rpc)
 {
-    while (rpc->shared.free) {
-        struct hc_rpc_call *call = rpc->shared.free;
+    struct hc_rpc_call *next = free_list_take(rpc);
 
-        rpc->shared.free = call->next_free;
+    while (next) {
+        struct hc_rpc_call *call = next;
+
+        next = call->next_free;
         call_free(call);
     }
 }
