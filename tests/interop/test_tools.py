@@ -22,8 +22,8 @@ BUILD_TIME = 600  # seconds, for go on a busy machine
 TOOLS = BUILD.parent / "tools"
 NAMES = ("grpcurl", "ghz", "grpc-health-probe")
 RESOLVER = "hubcache.v1.Resolver"
-SERVICES = {RESOLVER, "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection",
-            "grpc.reflection.v1alpha.ServerReflection"}
+SERVICES = {RESOLVER, "hubcache.v1.Cache", "grpc.health.v1.Health",
+            "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"}
 CALLS = 2000
 NPM_PACKAGES = ("@bufbuild/buf@1.75.0", "@grpc/grpc-js@1.14.7", "grpc-js-reflection-client@1.4.2")
 
