@@ -62,11 +62,13 @@ for library in hubcache-client hubcache; do
     nm -D --defined-only "$prefix/$libdir/lib$library.so" | awk '$2 != "A" { print $3 }' |
         sed 's/@.*//' | sort >"$work/$library.exported"
 done
-sed -n 's/.*HC_PUBLIC.*[ *]\(hc_[a-z_]*\)(.*/\1/p' "$prefix"/include/hubcache-client/*.h \
-    "$prefix/include/hubcache/error.h" "$prefix/include/hubcache/repo.h" |
-    sort >"$work/hubcache-client.declared"
-sed -n 's/.*HC_PUBLIC.*[ *]\(hc_[a-z_]*\)(.*/\1/p' "$prefix"/include/hubcache/*.h |
-    sort >"$work/hubcache.declared"
+declared() { # HEADER...: the names of its functions, also where the type has a line of its own
+    sed ':join; /HC_PUBLIC[^(]*$/ { N; s/\n */ /; b join }' "$@" |
+        sed -n 's/.*HC_PUBLIC.*[ *]\(hc_[a-z_]*\)(.*/\1/p' | sort
+}
+declared "$prefix"/include/hubcache-client/*.h "$prefix/include/hubcache/error.h" \
+    "$prefix/include/hubcache/repo.h" >"$work/hubcache-client.declared"
+declared "$prefix"/include/hubcache/*.h >"$work/hubcache.declared"
 for library in hubcache-client hubcache; do
     diff "$work/$library.declared" "$work/$library.exported"
 done
