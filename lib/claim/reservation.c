@@ -41,11 +41,11 @@ struct hc_reservation {
     const struct hc_cache *cache; /* borrowed */
     int fd;                       /* -1 when no file could be written */
     char path[PATH_MAX];
-    struct hc_claim_record record; /* does not change while the heartbeat beats */
-    int text_length; /* of the file; of the heartbeat's thread, once that beats */
+    struct hc_claim_record record; /* of the heartbeat's thread, once that beats; other
+                                      threads read began_us and partial */
     uint64_t bytes;
     atomic_uint_least64_t used;
-    uint64_t used_before; /* at the last beat; likewise */
+    uint64_t used_before; /* at the last beat; of the heartbeat's thread as well */
 };
 
 static bool claim_is_earlier(const struct hc_claim_record *a,
@@ -122,14 +122,12 @@ struct hc_claimed hc_claimed_bytes(const struct hc_cache *cache, const char *fol
 
 static void reservation_write(struct hc_reservation *reservation)
 {
-    struct hc_claim_record record = reservation->record; /* which other threads read */
+    struct hc_claim_record *record = &reservation->record;
     uint64_t used = reservation->used_before;
 
     reservation->used_before = atomic_load(&reservation->used);
-    record.size = used < reservation->bytes ? reservation->bytes - used : 0;
-    record.text_length = reservation->text_length;
-    (void)hc_claim_record_write(&record, reservation->fd);
-    reservation->text_length = record.text_length;
+    record->size = used < reservation->bytes ? reservation->bytes - used : 0;
+    (void)hc_claim_record_write(record, reservation->fd);
     (void)futimens(reservation->fd, NULL);
 }
 
