@@ -283,14 +283,8 @@ static int run_scan(struct eviction_run *run, struct hc_error *err)
  * not count. */
 static int run_measure(struct eviction_run *run, struct hc_error *err)
 {
-    struct hc_occupancy *occupancy = hc_cache_occupancy(run->eviction->cache);
-    const struct hc_occupancy_scan begun = hc_occupancy_begin_scan(occupancy);
-    uint64_t bytes;
-
-    if (hc_usage_find_occupied(run->eviction->cache, true, run->request->cancellation,
-                               &bytes, err) < 0)
+    if (hc_usage_measure(run->eviction->cache, true, run->request->cancellation, err) < 0)
         return -1;
-    hc_occupancy_end_scan(occupancy, &begun, bytes);
     run->missing = eviction_find_missing(run);
     return 0;
 }
