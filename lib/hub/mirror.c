@@ -65,6 +65,14 @@ static int query_send(const struct hc_hub_query *query, struct hc_hub_request *r
     return hc_hub_request_fail(request, err);
 }
 
+static struct hc_endpoint *rotation_endpoint(const struct rotation *rotation, size_t i)
+{
+    const struct hc_hub *hub = rotation->query->hub;
+
+    return i == 0 ? hc_hub_first_endpoint(hub, rotation->query->credentials)
+                  : hub->endpoints[i];
+}
+
 /* 1: another one is to be asked; 0 and -1: that was the answer. */
 static int rotation_try(struct rotation *rotation, size_t i, struct hc_error *err)
 {
@@ -72,8 +80,8 @@ static int rotation_try(struct rotation *rotation, size_t i, struct hc_error *er
     struct hc_hub_request request;
 
     hc_hub_request_init(&request, query->hub, query->credentials, &query->target);
-    if (i > 0 && i < HC_ENDPOINTS_MAX)
-        hc_hub_request_set_endpoint(&request, query->hub->endpoints[i]);
+    if (i > 0)
+        hc_hub_request_set_endpoint(&request, rotation_endpoint(rotation, i));
     request.download = query->download;
     request.has_mirror = rotation->left > 1 && rotation->progress[i] == ENDPOINT_NEW;
     if (query_send(query, &request, err) == 0)
@@ -95,7 +103,6 @@ static int rotation_try(struct rotation *rotation, size_t i, struct hc_error *er
 /* Of those that are left, the one that is available soonest; of equals, the first. */
 static size_t rotation_choose(const struct rotation *rotation)
 {
-    const struct hc_hub *hub = rotation->query->hub;
     int64_t soonest_ms = INT64_MAX;
     size_t chosen = 0;
 
@@ -103,10 +110,8 @@ static size_t rotation_choose(const struct rotation *rotation)
         const struct hc_breaker_key key =
             hc_hub_request_breaker_key(rotation->query->credentials,
                                        rotation->query->target.repo, i == 0);
-        struct hc_endpoint *endpoint =
-            i == 0 ? hc_hub_first_endpoint(hub, rotation->query->credentials)
-                   : hub->endpoints[i];
-        int64_t unavailable_ms = hc_endpoint_unavailable_ms(endpoint, &key);
+        int64_t unavailable_ms =
+            hc_endpoint_unavailable_ms(rotation_endpoint(rotation, i), &key);
 
         if (rotation->progress[i] != ENDPOINT_DONE && unavailable_ms < soonest_ms) {
             soonest_ms = unavailable_ms;
