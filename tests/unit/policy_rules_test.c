@@ -29,7 +29,7 @@ static const struct hc_identity other_pod = {
     .kind = "jwt",
     .name = "system:serviceaccount:team-b:trainer",
 };
-/* A caller who was given the name of the callers without one. */
+/* A caller with the name that rules give to the callers without identity. */
 static const struct hc_identity named_anonymous = {.kind = "token", .name = "anonymous"};
 
 #define COMMIT "0123456789012345678901234567890123456789"
