@@ -14,6 +14,7 @@
 #include "unused_blobs.h"
 
 #include <base/file.h>
+#include <base/list.h>
 #include <cache/blob_lock.h>
 #include <cache/memo.h>
 #include <cache/tree_cache.h>
@@ -58,25 +59,12 @@ static void found_leftovers_clear(struct found_leftovers *found)
 
 HC_DEFINE_AUTO_VALUE(found_leftovers, found_leftovers_clear)
 
-/* Room for one more item of a list that has a power of two of them, or fewer. */
-static void *list_grow(void *items, size_t count, size_t size, struct hc_error *err)
-{
-    void *grown;
-
-    if (count & (count - 1))
-        return items;
-    grown = reallocarray(items, 2 * count + 1, size);
-    if (!grown)
-        (void)hc_fail_memory(err);
-    return grown;
-}
-
 static int leftover_collect(void *ctx, const struct hc_leftover *leftover,
                             struct hc_error *err)
 {
     struct found_leftovers *found = ctx;
     struct found_leftover *grown =
-        list_grow(found->items, found->count, sizeof *found->items, err);
+        hc_list_grow(found->items, found->count, sizeof *found->items, err);
     struct found_leftover *item;
 
     if (!grown)
@@ -242,7 +230,7 @@ static int result_add_file(struct hc_prune_result *result,
     result->file_removed += file->is_removed;
     if (result->file_count == HC_PRUNED_FILES_MAX)
         return 0;
-    grown = list_grow(result->files, result->file_count, sizeof *grown, err);
+    grown = hc_list_grow(result->files, result->file_count, sizeof *grown, err);
     if (!grown)
         return -1;
     result->files = grown;

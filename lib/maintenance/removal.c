@@ -8,6 +8,7 @@
 #include "repo_removal.h"
 #include "trash.h"
 
+#include <base/list.h>
 #include <cache/occupancy.h>
 #include <cache/walk.h>
 #include <claim/claim_record.h>
@@ -24,25 +25,12 @@ struct hc_removal {
 
 /* ---- rows -------------------------------------------------------------------------- */
 
-/* Room for one more item of a list that has a power of two of them, or fewer. */
-static void *list_grow(void *items, size_t count, size_t size, struct hc_error *err)
-{
-    void *grown;
-
-    if (count & (count - 1))
-        return items;
-    grown = reallocarray(items, 2 * count + 1, size);
-    if (!grown)
-        (void)hc_fail_memory(err);
-    return grown;
-}
-
 static int result_add_removed(struct hc_removal_result *result,
                               const struct hc_removed *removed, const char *filename,
                               struct hc_error *err)
 {
     struct hc_removed *grown =
-        list_grow(result->removed, result->removed_count, sizeof *grown, err);
+        hc_list_grow(result->removed, result->removed_count, sizeof *grown, err);
 
     if (!grown)
         return -1;
@@ -72,7 +60,7 @@ int hc_removal_add_kept(struct hc_removal_result *result, const struct hc_repo *
         strcmp(last->repo_id, kept.repo_id) == 0 &&
         strcmp(last->commit_hash, kept.commit_hash) == 0)
         return 0;
-    grown = list_grow(result->kept, result->kept_count, sizeof *grown, err);
+    grown = hc_list_grow(result->kept, result->kept_count, sizeof *grown, err);
     if (!grown)
         return -1;
     result->kept = grown;

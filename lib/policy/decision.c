@@ -10,6 +10,7 @@
 #include "decision_memo.h"
 
 #include <base/error.h>
+#include <base/list.h>
 #include <base/size.h>
 
 #include <inttypes.h>
@@ -18,17 +19,12 @@
 static int decision_add_file_rule(struct hc_decision *decision, size_t number,
                                   struct hc_error *err)
 {
-    size_t count = decision->file_rule_count;
+    uint16_t *grown =
+        hc_list_grow(decision->file_rules, decision->file_rule_count, sizeof *grown, err);
 
-    /* Doubles at powers of two, so that no capacity needs to be kept. */
-    if ((count & (count - 1)) == 0) {
-        uint16_t *grown =
-            reallocarray(decision->file_rules, count ? count * 2 : 1, sizeof *grown);
-
-        if (!grown)
-            return hc_fail_memory(err);
-        decision->file_rules = grown;
-    }
+    if (!grown)
+        return -1;
+    decision->file_rules = grown;
     decision->file_rules[decision->file_rule_count++] = (uint16_t)number;
     return 0;
 }
