@@ -8,8 +8,8 @@
 #include "eviction.h"
 
 #include "candidates.h"
-#include "eviction_lock.h"
 #include "orphans.h"
+#include "replica_lock.h"
 #include "trash.h"
 
 #include <base/size.h>
@@ -31,6 +31,8 @@ enum {
     REMOVALS_MAX = 3              /* plans that one eviction carries out */
 };
 
+static const char lock_path[] = ".hubcache/eviction";
+
 struct hc_eviction {
     const struct hc_cache *cache;      /* borrowed */
     const struct hc_hold_rules *rules; /* borrowed */
@@ -48,7 +50,7 @@ struct eviction_run {
     const struct hc_eviction_request *request;
     const struct hc_space_request *space; /* a download's, which takes all or nothing */
     struct hc_removal_result *result;     /* NULL: of no interest */
-    struct hc_eviction_lock lock;
+    struct hc_replica_lock lock;
     uint64_t missing; /* bytes to free */
     uint64_t margin;  /* beyond them; for an eviction that was told how many, none */
     /* Of the last plan: indices of candidates, the bytes of all, and what is held. */
@@ -94,12 +96,12 @@ int hc_eviction_measure(struct hc_eviction *eviction, bool is_urgent,
 {
     struct hc_occupancy *occupancy = hc_cache_occupancy(eviction->cache);
     const struct hc_occupancy_scan begun = hc_occupancy_begin_scan(occupancy);
-    HC_AUTO_VALUE(hc_eviction_lock) lock = {.cache = eviction->cache};
+    HC_AUTO_VALUE(hc_replica_lock) lock = {.cache = eviction->cache, .path = lock_path};
     uint64_t bytes;
 
     if (hc_usage_find_occupied(eviction->cache, is_urgent, cancellation, &bytes, err) < 0)
         return -1;
-    while (!hc_eviction_lock_try(&lock, hc_monotonic_ms())) {
+    while (!hc_replica_lock_try(&lock, hc_monotonic_ms())) {
         if (hc_cancellation_sleep(cancellation, POLL_MS, err) < 0)
             return -1;
     }
@@ -152,7 +154,7 @@ static int run_begin(struct eviction_run *run, struct hc_error *err)
         has_turn = has_turn || turn_take(run->eviction);
         run->missing = eviction_find_missing(run);
         if (has_turn && (run->request->is_dry_run ||
-                         hc_eviction_lock_try(&run->lock, hc_monotonic_ms())))
+                         hc_replica_lock_try(&run->lock, hc_monotonic_ms())))
             return 1;
         if (run->missing > 0 &&
             hc_cancellation_sleep(run->request->cancellation, POLL_MS, err) == 0)
@@ -165,7 +167,7 @@ static int run_begin(struct eviction_run *run, struct hc_error *err)
 
 static void run_end(struct eviction_run *run)
 {
-    hc_eviction_lock_release(&run->lock);
+    hc_replica_lock_release(&run->lock);
     turn_give_back(run->eviction, run);
     free(run->planned);
 }
@@ -491,7 +493,7 @@ int hc_eviction_run(struct hc_eviction *eviction,
     struct eviction_run run = {.eviction = eviction,
                                .request = request,
                                .result = result,
-                               .lock = {.cache = eviction->cache}};
+                               .lock = {.cache = eviction->cache, .path = lock_path}};
     int begun;
 
     if (request->bytes == 0 &&
@@ -522,7 +524,7 @@ uint64_t hc_eviction_reclaim(void *ctx, const struct hc_space_request *space,
     struct eviction_run run = {.eviction = eviction,
                                .request = &request,
                                .space = space,
-                               .lock = {.cache = eviction->cache}};
+                               .lock = {.cache = eviction->cache, .path = lock_path}};
     struct hc_error unused;
     int begun;
 

@@ -8,7 +8,7 @@
  * States of an eviction:
  *
  *   waiting    another thread of this process evicts, or another replica has the lock
- *              (eviction_lock.h)
+ *              (replica_lock.h)
  *   planning   the list of candidates is walked from its beginning, and each is looked at
  *              again: one that was used since the list was made, or that something holds,
  *              is passed over. When the list has too few, the cache is scanned anew, and

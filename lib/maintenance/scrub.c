@@ -230,9 +230,9 @@ int hc_scrub_run(const struct hc_scrub *scrub, struct hc_error *err)
 
     (void)hc_scrub_state_read(scrub->cache, &state);
     if (!scrub_is_due(scrub, &state, hc_volume_now_ms(scrub->cache)) ||
-        !hc_eviction_lock_try(scrub->lock, hc_monotonic_ms()))
+        !hc_replica_lock_try(scrub->lock, hc_monotonic_ms()))
         return 0;
     result = scrub_run_locked(scrub, err);
-    hc_eviction_lock_release(scrub->lock);
+    hc_replica_lock_release(scrub->lock);
     return result;
 }

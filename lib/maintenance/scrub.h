@@ -17,7 +17,7 @@
 #ifndef HC_MAINTENANCE_SCRUB_H
 #define HC_MAINTENANCE_SCRUB_H
 
-#include "eviction_lock.h"
+#include "replica_lock.h"
 #include "verification.h"
 
 #define HC_SCRUB_LOCK ".hubcache/scrub"
@@ -28,7 +28,7 @@ struct hc_scrub {
     /* Required. */
     const struct hc_cache *cache;
     const struct hc_verify_request *request; /* whole cache; its `found` is not called */
-    struct hc_eviction_lock *lock; /* of HC_SCRUB_LOCK; free, and the same each time */
+    struct hc_replica_lock *lock; /* of HC_SCRUB_LOCK; free, and the same each time */
     int64_t interval_ms;
 
     /* Optional: as in struct hc_verification. */

@@ -196,7 +196,7 @@ struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
         resolver_open_leases(resolver, err) < 0)
         return NULL;
     resolver->scrub_lock =
-        (struct hc_eviction_lock){.cache = resolver->cache, .path = HC_SCRUB_LOCK};
+        (struct hc_replica_lock){.cache = resolver->cache, .path = HC_SCRUB_LOCK};
     atomic_store(&resolver->markers_swept_ms, hc_monotonic_ms());
     hc_resolver_sweep(resolver);
     (void)hc_resolver_check_token(resolver, &ignored);

@@ -42,8 +42,8 @@
 #include <cache/pointer.h>
 #include <hub/hub.h>
 #include <hubcache/resolver.h>
-#include <maintenance/eviction_lock.h>
 #include <maintenance/hold.h>
+#include <maintenance/replica_lock.h>
 #include <policy/policy.h>
 #include <repo/tree.h>
 #include <transfer/transfer.h>
@@ -79,7 +79,7 @@ struct hc_resolver {
     atomic_int_least64_t retention_due_ms; /* the next look for what may expire */
     atomic_int_least64_t measure_due_ms;   /* the next scan for what the cache takes */
     atomic_bool had_token_file;            /* the token file has held one */
-    struct hc_eviction_lock scrub_lock;    /* of the thread that scrubs */
+    struct hc_replica_lock scrub_lock;     /* of the thread that scrubs */
     atomic_uint_least64_t deleted_files, deleted_bytes, pruned_files, pruned_bytes;
     hc_stale_fn stale_watcher;
     void *stale_ctx;

@@ -22,7 +22,7 @@
 
 struct scrubbing {
     struct fixture *f;
-    struct hc_eviction_lock lock;
+    struct hc_replica_lock lock;
     struct hc_verify_result result;
     const char *stops_at; /* the end of a path; NULL: at nothing */
     unsigned findings;
@@ -127,9 +127,9 @@ static void two_processes_do_not_scrub_at_once(void **state)
     struct scrubbing scrubbing = scrubbing_new(f), other = scrubbing_new(f);
 
     make_repo(f);
-    assert_true(hc_eviction_lock_try(&other.lock, hc_monotonic_ms()));
+    assert_true(hc_replica_lock_try(&other.lock, hc_monotonic_ms()));
     assert_int_equal(scrub(&scrubbing, HOUR_MS), 0);
-    hc_eviction_lock_release(&other.lock);
+    hc_replica_lock_release(&other.lock);
     assert_int_equal(scrub(&scrubbing, HOUR_MS), 1);
 }
 
