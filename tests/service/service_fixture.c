@@ -54,12 +54,7 @@ int world_teardown(void **state)
 {
     struct world *world = *state;
 
-    if (world->client)
-        rpc_client_close(world->client);
-    if (world->server > 0) {
-        (void)kill(world->server, SIGKILL);
-        (void)world_await_end(world);
-    }
+    world_end_replica(world);
     test_hub_stop(world->hub);
     temp_dir_remove(world->dir);
     free(world);
@@ -159,6 +154,26 @@ void world_serve(struct world *world, const char *const *flags)
     }
     assert_int_equal(sscanf(world->lines, "listening %255s", world->address), 1);
     world->client = rpc_client_open(world->address);
+}
+
+void world_serve_replica(const struct world *world, struct world *replica,
+                         const char *const *flags)
+{
+    *replica = *world;
+    replica->server = 0;
+    replica->client = NULL;
+    world_serve(replica, flags);
+}
+
+void world_end_replica(struct world *replica)
+{
+    if (replica->client)
+        rpc_client_close(replica->client);
+    replica->client = NULL;
+    if (replica->server <= 0)
+        return;
+    (void)kill(replica->server, SIGKILL);
+    (void)world_await_end(replica);
 }
 
 int world_run_server(struct world *world, const char *const *flags)

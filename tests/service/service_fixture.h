@@ -51,6 +51,14 @@ int world_run_server(struct world *world, const char *const *flags);
 /* Sends SIGTERM. */
 void world_stop_server(struct world *world);
 
+/* Another server on the same volume, with the hub of the first; it belongs to the
+ * caller, which ends it with world_end_replica(). */
+void world_serve_replica(const struct world *world, struct world *replica,
+                         const char *const *flags);
+
+/* By SIGKILL, if it runs. */
+void world_end_replica(struct world *replica);
+
 /* Waits until the server has ended, and returns its exit status. A server that does not
  * end within a minute is killed, and fails the test. */
 int world_await_end(struct world *world);

@@ -147,22 +147,6 @@ static Hubcache__V1__ListLeasesResponse *list(struct world *world,
     return answer;
 }
 
-/* Another replica on the same volume. */
-static void second_replica(const struct world *world, struct world *second)
-{
-    *second = *world;
-    second->server = 0;
-    second->client = NULL;
-    world_serve(second, (const char *const[]){NULL});
-}
-
-static void end_replica(struct world *replica)
-{
-    rpc_client_close(replica->client);
-    (void)kill(replica->server, SIGKILL);
-    (void)world_await_end(replica);
-}
-
 /* ---- taking ------------------------------------------------------------------------ */
 
 static void each_kind_of_answer_has_a_lease_of_its_own(void **state)
@@ -371,7 +355,7 @@ static void another_replica_lists_renews_and_releases(void **state)
 
     hubcache__v1__list_leases_request__init(&request);
     lease_snapshot(world, NULL, id);
-    second_replica(world, &second);
+    world_serve_replica(world, &second, (const char *const[]){NULL});
     leases = list(&second, &request, NULL);
     assert_int_equal(leases->n_leases, 1);
     assert_string_equal(leases->leases[0]->lease_id, id);
@@ -390,7 +374,7 @@ static void another_replica_lists_renews_and_releases(void **state)
     assert_int_equal(release(&second, id, NULL, ""), HC_STATUS_OK);
     assert_int_equal(release(&second, id, NULL, ""), HC_STATUS_OK);
     assert_int_equal(renew(world, id, NULL, "NOT_CACHED"), HC_STATUS_NOT_FOUND);
-    end_replica(&second);
+    world_end_replica(&second);
 }
 
 static void a_lease_outlives_the_server_that_gave_it(void **state)
