@@ -156,9 +156,18 @@ static int leased_decode(const struct leased_call *leased, struct hc_resolve *re
     return message ? hc_resolve_decode(resolve, message, &options, err) : -1;
 }
 
+/* The edge may have told the call to leave before the call is a waiter. */
 static void leased_resolve(struct leased_call *leased)
 {
-    hc_coalescer_join(leased->calls->coalescer, &leased->key, &leased->waiter);
+    struct hc_rpc_call *call = leased->call;
+    struct hc_coalescer *coalescer = leased->calls->coalescer;
+
+    hc_rpc_call_hold(call);
+    hc_coalescer_join(coalescer, &leased->key, &leased->waiter);
+    if (hc_cancellation_is_set(leased->terms.cancellation) &&
+        hc_coalescer_leave(coalescer, &leased->waiter))
+        leased_fail_left(leased);
+    hc_rpc_call_release(call);
 }
 
 /* The caller has left meanwhile: the lease is of no use to it. */
