@@ -85,15 +85,6 @@ static int blob_fetch(const struct hc_resolution *resolution,
     return blob_explain_failure(resolution, request->file.path, err);
 }
 
-const char *hc_resolution_rule_name(const struct hc_resolution *resolution,
-                                    const char *path, uint64_t size)
-{
-    const struct hc_rule *rule =
-        hc_decision_verdict(&resolution->decision, path, size).rule;
-
-    return rule ? rule->name : NULL;
-}
-
 int hc_resolution_fetch_blob(const struct hc_resolution *resolution,
                              const struct hc_blob_request *request,
                              const struct hc_hub_credentials *credentials,

@@ -151,24 +151,65 @@ void hc_resolution_clear(struct hc_resolution *resolution);
  * other; before any I/O. */
 int hc_resolution_check(struct hc_resolution *resolution, struct hc_error *err);
 
-/* The rule that allows the file; "" without a policy. */
-void hc_resolution_name_rule(const struct hc_resolution *resolution, const char *path,
-                             char rule[HC_RULE_NAME_MAX + 1]);
+/* For a fetch that failed, as `err` says, at what a listing describes; always -1. */
+int hc_resolution_suspect_listing(struct hc_resolution *resolution,
+                                  const struct hc_error *err);
 
-/* The caller's own token, if it is for the endpoint that is asked; NULL. */
-const char *hc_resolution_own_token(const struct hc_resolution *resolution);
+/* ---- authorization.c --------------------------------------------------------------- */
 
-/* Chooses the endpoint that is asked, for the credentials. */
-int hc_resolution_choose_endpoint(const struct hc_resolution *resolution,
-                                  struct hc_endpoint **endpoint, struct hc_error *err);
+/* The step alias: makes a name of the policy the repo and revision that it stands for. An
+ * alias of another type than the request names is none. `rules` NULL: without a
+ * policy. */
+int hc_resolution_replace_alias(struct hc_resolution *resolution,
+                                const struct hc_rules *rules, struct hc_error *err);
 
-/* Chooses the token that the Hub is asked with. */
-int hc_resolution_choose_token(const struct hc_resolution *resolution,
-                               char token[HC_TOKEN_MAX + 1], struct hc_error *err);
+/*
+ * May this caller have this? The only place where that is decided, for every kind, for
+ * local directories and for hits, before anything is looked at. The target is as the
+ * request has it, not checked yet; of a local directory, its name below the local root,
+ * `local_id`, because many ids lead to it. What the resolver looks at for itself is for
+ * no caller. Takes over the hold of `held`, which may be NULL.
+ */
+int hc_resolution_authorize(struct hc_resolution *resolution, struct hc_rules *held,
+                            const char *local_id, struct hc_error *err);
 
 /* May the caller have the file, of this size or HC_SIZE_UNKNOWN? POLICY_DENIED. */
 int hc_resolution_authorize_file(const struct hc_resolution *resolution, const char *path,
                                  uint64_t size, struct hc_error *err);
+
+/* The rule that allows the file; "" without a policy. */
+void hc_resolution_name_rule(const struct hc_resolution *resolution, const char *path,
+                             char rule[HC_RULE_NAME_MAX + 1]);
+
+/* Of the rule that lets the caller have the file; NULL: the default, or no policy. */
+const char *hc_resolution_rule_name(const struct hc_resolution *resolution,
+                                    const char *path, uint64_t size);
+
+/* ---- credentials.c ----------------------------------------------------------------- */
+
+/* The rule by which the repo comes from another endpoint than the settings name; NULL:
+ * none. The decision holds the rule: a resolution that runs keeps its endpoint when the
+ * policy changes. */
+const struct hc_rule *
+hc_resolution_find_endpoint_rule(const struct hc_resolution *resolution);
+
+/* The caller's own token, if it is for the endpoint that is asked; NULL. */
+const char *hc_resolution_own_token(const struct hc_resolution *resolution);
+
+/* The endpoint for the credentials; NULL: that of the settings. */
+int hc_resolution_choose_endpoint(const struct hc_resolution *resolution,
+                                  struct hc_endpoint **endpoint, struct hc_error *err);
+
+/* The token that the Hub is asked with; "": none. */
+int hc_resolution_choose_token(const struct hc_resolution *resolution,
+                               char token[HC_TOKEN_MAX + 1], struct hc_error *err);
+
+/* With what the Hub is asked about `revision`. A mirror is not asked about a name for
+ * which the Hub itself has named a commit before. */
+struct hc_hub_credentials hc_resolution_credentials(struct hc_resolution *resolution,
+                                                    const char *revision);
+
+/* ---- ref.c ------------------------------------------------------------------------- */
 
 /*
  * What refs/<revision> says: 1 when `commit` can be used as it is, 0 when the Hub has to
@@ -185,12 +226,21 @@ int hc_resolution_write_ref(const struct hc_resolution *resolution, struct hc_er
 bool hc_resolution_may_move_ref(const struct hc_resolution *resolution,
                                 const char *commit);
 
-/* With what the Hub is asked about `revision`. A mirror is not asked about a name for
- * which the Hub itself has named a commit before. */
-struct hc_hub_credentials hc_resolution_credentials(struct hc_resolution *resolution,
-                                                    const char *revision);
+/* ---- hub_answers.c ----------------------------------------------------------------- */
 
-/* Takes in a failure that may be the Hub's refusal of the repo. */
+/* Whether there are mirrors that have this repo. */
+bool hc_resolution_has_mirrors(const struct hc_resolution *resolution);
+
+/* An answer to a token does not say whether the Hub would give the same without one, so
+ * the Hub is asked about the repo, once a day. */
+void hc_resolution_ask_visibility(struct hc_resolution *resolution);
+
+/*
+ * Takes in a failure that may be the Hub's refusal of the repo. A repo that is hidden
+ * from a caller is not public; a refused token says nothing about the repo. Callers may
+ * name repos that do not exist: without mirrors, a refusal is only recorded of a repo
+ * that was public.
+ */
 void hc_resolution_note_refusal(struct hc_resolution *resolution,
                                 const struct hc_error *err);
 
@@ -203,9 +253,7 @@ void hc_resolution_note_repo(struct hc_resolution *resolution,
 void hc_resolution_note_file(struct hc_resolution *resolution, const char *revision,
                              const struct hc_metadata *metadata);
 
-/* For a fetch that failed, as `err` says, at what a listing describes; always -1. */
-int hc_resolution_suspect_listing(struct hc_resolution *resolution,
-                                  const struct hc_error *err);
+/* ---- not_cached.c ------------------------------------------------------------------ */
 
 /* NOT_CACHED for the file `path`, or with NULL for a snapshot: says why the Hub is not
  * asked, what the cache has instead, and the way out. */
@@ -243,10 +291,6 @@ int hc_resolution_offer_alternative(struct hc_resolution *resolution,
                                     struct hc_error *err);
 
 /* ---- blob.c ------------------------------------------------------------------------ */
-
-/* Of the rule that lets the caller have the file; NULL: the default, or no policy. */
-const char *hc_resolution_rule_name(const struct hc_resolution *resolution,
-                                    const char *path, uint64_t size);
 
 /*
  * Fetches a blob if the caller's quota has room for it, and makes the pointer to it.
