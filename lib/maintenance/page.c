@@ -23,7 +23,7 @@ int hc_page_open(struct hc_page *page, uint64_t request, const char *token, unsi
     *page = (struct hc_page){
         .request = request,
         .after = "",
-        .size = size == 0 || size > HC_PAGE_MAX ? HC_PAGE_MAX : size,
+        .asked = size == 0 || size > HC_PAGE_MAX ? HC_PAGE_MAX : size,
     };
     (void)hc_format(hash, sizeof hash, "%016" PRIx64 "-", request);
     if (token && *token) {
@@ -32,8 +32,18 @@ int hc_page_open(struct hc_page *page, uint64_t request, const char *token, unsi
                                  "page_token is not that of a page of such a list");
         page->after = token + strlen(hash);
     }
-    page->names = reallocarray(NULL, 2 * page->size, sizeof *page->names);
-    return page->names ? 0 : hc_fail_memory(err);
+    return hc_page_widen(page, page->asked, err);
+}
+
+int hc_page_widen(struct hc_page *page, size_t size, struct hc_error *err)
+{
+    char **wider = reallocarray(page->names, 2 * size, sizeof *wider);
+
+    if (!wider)
+        return hc_fail_memory(err);
+    page->names = wider;
+    page->size = size;
+    return 0;
 }
 
 static int compare_names(const void *left, const void *right)
@@ -41,11 +51,23 @@ static int compare_names(const void *left, const void *right)
     return strcmp(*(char *const *)left, *(char *const *)right);
 }
 
+static bool page_is_too_wide(const struct hc_page *page)
+{
+    return page->count > page->size ||
+           (page->bytes > HC_PAGE_BYTES && page->count > page->asked);
+}
+
 static void page_cut(struct hc_page *page)
 {
     qsort(page->names, page->count, sizeof *page->names, compare_names);
-    for (; page->count > page->size; page->has_more = true)
-        free(page->names[--page->count]);
+    for (; page_is_too_wide(page); page->has_more = true) {
+        char *name = page->names[--page->count];
+
+        page->bytes -= strlen(name) + 1;
+        free(name);
+    }
+    if (page->has_more)
+        page->size = page->count;
 }
 
 bool hc_page_wants(const struct hc_page *page, const char *name)
@@ -69,7 +91,9 @@ int hc_page_add(struct hc_page *page, const char *name, struct hc_error *err)
     if (!copy)
         return -1;
     page->names[page->count++] = copy;
-    if (page->count == 2 * page->size)
+    page->bytes += strlen(copy) + 1;
+    if (page->count == 2 * page->size ||
+        (page->bytes > 2 * HC_PAGE_BYTES && page->count > page->asked))
         page_cut(page);
     return 0;
 }

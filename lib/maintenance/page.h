@@ -21,9 +21,10 @@
 struct hc_page {
     uint64_t request;  /* its hash */
     const char *after; /* "": the first page; borrowed */
-    size_t size;
-    char **names; /* sorted after hc_page_close() */
-    size_t count;
+    size_t asked;      /* names that the page has in the end … */
+    size_t size;       /* … and as many as are collected: more after hc_page_widen() */
+    char **names;      /* sorted after hc_page_close() */
+    size_t count, bytes;
     bool has_more; /* names after these */
 };
 
@@ -32,6 +33,12 @@ struct hc_page {
  * request. */
 int hc_page_open(struct hc_page *page, uint64_t request, const char *token, unsigned size,
                  struct hc_error *err);
+
+enum { HC_PAGE_BYTES = 4 * 1024 * 1024 };
+
+/* Before the first name: collects `size` names, the others for pages that come next; if
+ * they are long, as many as have HC_PAGE_BYTES, and those of the page. */
+int hc_page_widen(struct hc_page *page, size_t size, struct hc_error *err);
 
 /* Whether the page may have that name: for what is costly to find out about it. */
 bool hc_page_wants(const struct hc_page *page, const char *name);

@@ -16,6 +16,7 @@
 #include <claim/claim_record.h>
 #include <maintenance/file_inventory.h>
 #include <maintenance/inventory.h>
+#include <maintenance/names_ahead.h>
 #include <maintenance/page.h>
 #include <policy/patterns.h>
 
@@ -380,6 +381,21 @@ static int revision_find(const struct hc_resolver *resolver, const struct hc_rep
     return 0;
 }
 
+/* Of the files that a page names, or may name: 1; 0: there is no such snapshot; -1. */
+static int page_add_files(struct hc_resolver *resolver,
+                          const struct hc_file_inventory *inventory, struct hc_page *page,
+                          struct hc_error *err)
+{
+    int found = hc_names_ahead_find(resolver->files_ahead, page, err);
+
+    if (found != 0)
+        return found;
+    found = hc_file_inventory_add_names(inventory, page, err);
+    if (found == 1)
+        hc_names_ahead_keep(resolver->files_ahead, page);
+    return found;
+}
+
 int hc_resolver_list_files(struct hc_resolver *resolver,
                            const struct hc_cached_files_request *request,
                            struct hc_cancellation *cancellation,
@@ -400,7 +416,7 @@ int hc_resolver_list_files(struct hc_resolver *resolver,
         hc_page_open(&page, repo_request_hash("files", &repo, files->commit_hash),
                      request->page_token, request->page_size, err) < 0)
         return -1;
-    result = hc_file_inventory_add_names(&inventory, &page, err);
+    result = page_add_files(resolver, &inventory, &page, err);
     if (result == 0)
         result = hc_fail(err, HC_NOT_CACHED, "the cache has no snapshot %s of %s '%s'",
                          files->commit_hash, hc_repo_type_name(repo.type), repo.id);

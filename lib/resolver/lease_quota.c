@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A list of callers that have leases. It is short: the callers of one cluster. A look at
- * the volume makes a new list without the lock, and replaces the old one: leases that
- * are taken meanwhile may be missing until the next look.
+ * A table of callers that have leases, by their keyed hash: with tens of thousands of
+ * callers the lock is held as short as with one. A look at the volume makes a new table
+ * without the lock, and replaces the old one: leases that are taken meanwhile may be
+ * missing until the next look.
  */
 #include "lease_quota.h"
 
@@ -18,18 +19,20 @@
 struct caller_leases {
     struct hc_keyed_hash caller;
     unsigned count;
+    bool is_used; /* false: an empty place of the table */
 };
 
-struct caller_list {
-    struct caller_leases *items;
-    size_t count, capacity;
+/* A caller is at the place that its hash names, or at the next that is empty. */
+struct caller_table {
+    struct caller_leases *places;
+    size_t count, capacity; /* a power of two, and at most half of it is used; or 0 */
 };
 
 struct hc_lease_quota {
     unsigned leases_per_caller;
     struct {
         pthread_mutex_t lock;
-        struct caller_list callers;
+        struct caller_table callers;
         int64_t looked_ms; /* 0: never */
     } shared;
 };
@@ -47,26 +50,52 @@ static struct hc_keyed_hash identity_key(const struct hc_identity *identity)
     return caller_key(identity ? identity->kind : "", identity ? identity->name : "");
 }
 
-/* NULL: it is new, and memory is short. */
-static struct caller_leases *caller_list_get(struct caller_list *list,
-                                             const struct hc_keyed_hash *caller)
+/* The place of the caller; the empty one that it gets, if it is new. */
+static struct caller_leases *caller_table_find(const struct caller_table *table,
+                                               const struct hc_keyed_hash *caller)
 {
-    for (size_t i = 0; i < list->count; i++) {
-        if (hc_keyed_hash_equals(&list->items[i].caller, caller))
-            return &list->items[i];
-    }
-    if (list->count == list->capacity) {
-        size_t capacity = list->capacity ? 2 * list->capacity : 16;
-        struct caller_leases *grown =
-            realloc(list->items, capacity * sizeof *list->items);
+    size_t at;
 
-        if (!grown)
-            return NULL;
-        list->items = grown;
-        list->capacity = capacity;
+    memcpy(&at, caller->bytes, sizeof at);
+    for (;; at++) {
+        struct caller_leases *place = &table->places[at & (table->capacity - 1)];
+
+        if (!place->is_used || hc_keyed_hash_equals(&place->caller, caller))
+            return place;
     }
-    list->items[list->count] = (struct caller_leases){.caller = *caller};
-    return &list->items[list->count++];
+}
+
+static bool caller_table_grow(struct caller_table *table)
+{
+    struct caller_table grown = {.count = table->count,
+                                 .capacity = table->capacity ? 2 * table->capacity : 32};
+
+    grown.places = calloc(grown.capacity, sizeof *grown.places);
+    if (!grown.places)
+        return false;
+    for (size_t i = 0; i < table->capacity; i++) {
+        if (table->places[i].is_used)
+            *caller_table_find(&grown, &table->places[i].caller) = table->places[i];
+    }
+    free(table->places);
+    *table = grown;
+    return true;
+}
+
+/* NULL: it is new, and memory is short. */
+static struct caller_leases *caller_table_get(struct caller_table *table,
+                                              const struct hc_keyed_hash *caller)
+{
+    struct caller_leases *place;
+
+    if (2 * table->count >= table->capacity && !caller_table_grow(table))
+        return NULL;
+    place = caller_table_find(table, caller);
+    if (!place->is_used) {
+        *place = (struct caller_leases){.caller = *caller, .is_used = true};
+        table->count++;
+    }
+    return place;
 }
 
 struct hc_lease_quota *hc_lease_quota_new(unsigned leases_per_caller,
@@ -88,7 +117,7 @@ void hc_lease_quota_free(struct hc_lease_quota *quota)
     if (!quota)
         return;
     (void)pthread_mutex_destroy(&quota->shared.lock);
-    free(quota->shared.callers.items);
+    free(quota->shared.callers.places);
     free(quota);
 }
 
@@ -98,7 +127,7 @@ static int quota_count(struct hc_lease_quota *quota, const struct hc_keyed_hash 
     struct caller_leases *leases;
     HC_LOCKED(&quota->shared.lock);
 
-    leases = caller_list_get(&quota->shared.callers, caller);
+    leases = caller_table_get(&quota->shared.callers, caller);
     if (!leases)
         return -1;
     if (leases->count >= quota->leases_per_caller)
@@ -123,17 +152,17 @@ static void quota_look(struct hc_lease_quota *quota, const struct hc_cache *cach
 {
     HC_AUTO_VALUE(hc_lease_list)
     leases = hc_lease_list(cache, NULL, NULL, hc_volume_now_ms(cache));
-    struct caller_list callers = {0};
+    struct caller_table callers = {0};
 
     while (hc_lease_list_next(&leases)) {
         struct hc_keyed_hash key = caller_key(leases.lease.kind, leases.lease.caller);
-        struct caller_leases *caller = caller_list_get(&callers, &key);
+        struct caller_leases *caller = caller_table_get(&callers, &key);
 
         if (caller)
             caller->count++;
     }
     HC_LOCKED(&quota->shared.lock);
-    free(quota->shared.callers.items);
+    free(quota->shared.callers.places);
     quota->shared.callers = callers;
 }
 
@@ -168,7 +197,7 @@ void hc_lease_quota_remove(struct hc_lease_quota *quota,
     struct caller_leases *leases;
     HC_LOCKED(&quota->shared.lock);
 
-    leases = caller_list_get(&quota->shared.callers, &caller);
+    leases = caller_table_get(&quota->shared.callers, &caller);
     if (leases && leases->count > 0)
         leases->count--;
 }

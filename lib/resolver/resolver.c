@@ -25,6 +25,7 @@
 #include <claim/sweep.h>
 #include <hub/shared_query.h>
 #include <maintenance/eviction.h>
+#include <maintenance/names_ahead.h>
 #include <maintenance/prune.h>
 #include <maintenance/quarantine.h>
 #include <maintenance/removal.h>
@@ -168,7 +169,10 @@ static int resolver_open_lookups(struct hc_resolver *resolver, struct hc_error *
         return -1;
     resolver->inventory_workers =
         hc_workers_open(INVENTORY_THREADS, INVENTORY_QUEUE, err);
-    return resolver->inventory_workers ? 0 : -1;
+    if (!resolver->inventory_workers)
+        return -1;
+    resolver->files_ahead = hc_names_ahead_new(err);
+    return resolver->files_ahead ? 0 : -1;
 }
 
 struct hc_resolver *hc_resolver_open(const struct hc_settings *settings,
@@ -231,6 +235,7 @@ void hc_resolver_close(struct hc_resolver *resolver)
     hc_access_memory_free(resolver->access);
     hc_eviction_free(resolver->eviction);
     hc_lease_quota_free(resolver->lease_quota);
+    hc_names_ahead_free(resolver->files_ahead);
     hc_keeps_free(resolver->keeps);
     hc_cache_close(resolver->cache);
     hc_settings_clear(&resolver->settings);

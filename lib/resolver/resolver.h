@@ -54,6 +54,7 @@ struct hc_eviction;
 struct hc_filter;
 struct hc_keeps;
 struct hc_lease_quota;
+struct hc_names_ahead;
 
 struct hc_resolver {
     struct hc_settings settings;
@@ -70,6 +71,7 @@ struct hc_resolver {
     struct hc_hold_rules hold_rules;      /* what the policy keeps */
     struct hc_eviction *eviction;
     struct hc_lease_quota *lease_quota;
+    struct hc_names_ahead *files_ahead; /* of lists of files */
     struct {
         atomic_int_least64_t held;
         atomic_uint_least64_t taken, renewed, released, expired, lost;

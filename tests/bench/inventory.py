@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lists of a large cache, and what a hit costs meanwhile: `tests/bench/run inventory`. The cache is
-made here, of sparse blobs: 10,000 repos with 1,000,000 files of 100 MB by default. --cache keeps it for
-the next run."""
+"""Lists of a large cache, plans of evictions (of a hundredth and of half of it) and of a prune, and
+what a hit costs meanwhile: `tests/bench/run inventory`. The cache is made here, of sparse blobs: 10,000
+repos with 1,000,000 files of 100 MB by default. --cache keeps it for the next run."""
 
 import argparse
 import hashlib
@@ -9,21 +9,24 @@ import json
 import multiprocessing
 import os
 import pathlib
+import re
 import statistics
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 
 from figures import cpu_of, measure, peak_of, status_of, table, temp_dir
 import world
 
 COMMIT = "c0ffee" * 6 + "abcd"
-MIB = 1 << 20
+BLOCK = 4096  # bytes that a blob takes
 
 
 def write_repo(root, number, files, size):
-    """A complete snapshot of sparse LFS files, with its ref and its listing."""
+    """A complete snapshot of LFS files, with its ref and its listing. The files are sparse, with one
+    block each, so that an eviction has something to free."""
     folder = root / f"models--org{number % 100:02}--model{number:05}"
     snapshot = folder / "snapshots" / COMMIT
     for path in (folder / "blobs", snapshot, folder / "refs", folder / "trees"):
@@ -35,6 +38,7 @@ def write_repo(root, number, files, size):
         etag = hashlib.sha256(b"%d/%d" % (number, index)).hexdigest()
         name = f"model-{index:05}.safetensors"
         blob = os.open(etag, os.O_WRONLY | os.O_CREAT, 0o644, dir_fd=blobs)
+        os.posix_fallocate(blob, 0, BLOCK)
         os.ftruncate(blob, size)
         os.close(blob)
         os.symlink(f"../../blobs/{etag}", name, dir_fd=pointers)
@@ -65,24 +69,53 @@ def write_cache(root, options):
           f"{time.monotonic() - start:.0f} s")
 
 
-class Hits(threading.Thread):
-    """Asks for a file that is cached, again and again, and keeps the times."""
+HIT = ("org00/model00000", "model-00000.safetensors", "main")
 
-    def __init__(self, server, pause):
+
+def hits(server, in_flight, *options):
+    """(p50, p99 in us, calls a second) of a second of hits; see bench_rpc.c."""
+    done = subprocess.run([world.BUILD / "tests" / "bench" / "bench_rpc", *options, server.address,
+                           *HIT, str(in_flight), "1"], capture_output=True, text=True, check=True)
+    rate, p50, p99, *_ = map(int, done.stdout.split())
+    return p50, p99, rate
+
+
+def hits_until(is_over, server, in_flight, *options):
+    """The medians of as many seconds as it takes, and of three at least."""
+    rounds = []
+    while len(rounds) < 3 or not is_over():
+        rounds.append(hits(server, in_flight, *options))
+    return [statistics.median(column) for column in zip(*rounds)]
+
+
+class Repeated(threading.Thread):
+    """A command, again and again until it is told to end."""
+
+    def __init__(self, command):
         super().__init__(daemon=True)
-        self.server, self.pause, self.times, self.ends = server, pause, [], threading.Event()
+        self.command, self.ends, self.is_first_over = command, False, False
 
     def run(self):
-        while not self.ends.wait(self.pause):
-            start = time.perf_counter()
-            self.server.file("org00/model00000", "model-00000.safetensors")
-            self.times.append((time.perf_counter() - start) * 1e6)
+        while not self.ends:
+            subprocess.run(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                           env=world.CLEAN)
+            self.is_first_over = True
 
-    def finish(self):
-        self.ends.set()
-        self.join()
-        ordered = sorted(self.times)
-        return statistics.median(ordered), ordered[int(len(ordered) * 0.99)]
+
+def hits_beside(server, command):
+    """A latency at 500 calls a second, and a closed loop, while the command runs."""
+    figures = []
+    for arguments in (("--rate", "500"), ()):
+        repeated = Repeated(command)
+        repeated.start()
+        figures += hits_until(lambda: repeated.is_first_over, server, 64, *arguments)
+        repeated.ends = True
+        repeated.join()
+    return figures[0], figures[1], figures[5]
+
+
+def cells_of(figures):
+    return [f"{figure:,.0f}" for figure in figures]
 
 
 def system_calls(server, command):
@@ -93,56 +126,93 @@ def system_calls(server, command):
     except FileNotFoundError:
         return None
     time.sleep(0.5)
-    subprocess.run(command, stdout=subprocess.DEVNULL, check=True, env=world.CLEAN)
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=world.CLEAN)
     tracer.terminate()
     lines = tracer.communicate()[1].splitlines()
     return {fields[-1]: int(fields[3]) for fields in map(str.split, lines)
             if len(fields) >= 5 and fields[3].isdigit()}
 
 
-COMMANDS = {
-    "ls": ["ls", "--json"],
-    "du": ["du"],
-    "files": ["ls", "org00/model00000", "--files", "-q"],
-}
+def commands(options):
+    """Each with the number of files that it is about."""
+    whole = options.repos * options.files
+    return {"ls": (["ls", "--json"], whole), "du": (["du"], whole),
+            "files": (["ls", "org00/model00000", "--files", "-q"], options.files),
+            "evict1": (["evict", str(whole * BLOCK // 100), "--dry-run"], whole),
+            "evict50": (["evict", str(whole * BLOCK // 2), "--dry-run"], whole),
+            "prune": (["prune", "--dry-run"], whole)}
+
+
+def full_command(server, options, name):
+    arguments, count = commands(options)[name]
+    return [world.program("hubcache"), "--server", server.address, *arguments], count
+
+
+def cost_of(server, command):
+    """(the command's cost, the server's CPU seconds, its MiB before and at most)."""
+    pid = server.process.pid
+    pathlib.Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak so far
+    before, cpu = status_of(pid, "VmRSS") / 1024, cpu_of(pid)
+    cost = measure(command)
+    return cost, cpu_of(pid) - cpu, before, peak_of(pid)
 
 
 def lists(server, options):
-    """Each command, beside hits that are made all the time; the same hits alone before each."""
-    rows = []
-    for name in options.commands.split(","):
-        count = options.files * (1 if name == "files" else options.repos)
-        alone = Hits(server, 0.002)
-        alone.start()
-        time.sleep(3)
-        alone_median, alone_worst = alone.finish()
-        before = cpu_of(server.process.pid)
-        hits = Hits(server, 0.002)
-        hits.start()
-        cost = measure([world.program("hubcache"), "--server", server.address, *COMMANDS[name]])
-        median, worst = hits.finish()
-        cpu = cpu_of(server.process.pid) - before
-        rows.append([" ".join(COMMANDS[name]), f"{cost.wall:.2f}", f"{cpu:.2f}", f"{cost.wall / count * 1e6:.1f}",
-                     f"{cost.rss:.0f}", f"{peak_of(server.process.pid):.0f}", f"{alone_median:.0f}",
-                     f"{median:.0f}", f"{alone_worst:.0f}", f"{worst:.0f}"])
-    table(f"lists of {options.repos} repos, {options.repos * options.files} files, "
+    """Each command twice, and then beside hits; the same hits alone before."""
+    names = options.commands.split(",")
+    server.file(*HIT)
+    alone = [*hits_until(lambda: True, server, 64, "--rate", "500")[:2],
+             hits_until(lambda: True, server, 64)[2]]
+    rows = [["hits alone", *[""] * 6, *cells_of(alone)]]
+    for name in names:
+        command, count = full_command(server, options, name)
+        for time_name in ("first", "again"):
+            cost, cpu, before, most = cost_of(server, command)
+            rows.append([f"{name}, {time_name}", f"{cost.wall:.2f}", f"{cpu:.2f}",
+                         f"{cost.wall / count * 1e6:.1f}", f"{before:.0f}", f"{most:.0f}",
+                         f"{cost.rss:.0f}", "", "", ""])
+        if not options.no_hits:
+            rows[-1][-3:] = cells_of(hits_beside(server, command))
+    table(f"lists and plans of {options.repos} repos, {options.repos * options.files} files, "
           f"{options.repos * options.files * options.bytes / 1e12:.0f} TB",
-          ["command", "s", "server CPU s", "us/file", "command MiB", "server MiB",
-           "hit us: alone p50", "meanwhile", "alone p99", "meanwhile"], rows)
+          ["command", "s", "server CPU s", "us/file", "server MiB before", "at most", "command MiB",
+           "hits: p50 us", "p99 us", "calls/s"], rows)
+
+
+def is_measured(http):
+    with urllib.request.urlopen(f"{http}/metrics", timeout=60) as answer:
+        return re.search(rb"^hubcache_occupied_bytes", answer.read(), re.MULTILINE)
+
+
+def scan(server, options):
+    """The scan in the background of a server that has a limit, beside hits."""
+    limited = world.Server(server.pb, server.cache, "http://127.0.0.1:9",
+                           arguments=("--offline", "--cache-limit", "1T", "--http-listen",
+                                      "127.0.0.1:0"))
+    start, cpu = time.monotonic(), cpu_of(limited.process.pid)
+    http = limited.process.stdout.readline().split()[1]
+    latency = hits_until(lambda: is_measured(http), limited, 64, "--rate", "500")
+    wall, cpu = time.monotonic() - start, cpu_of(limited.process.pid) - cpu
+    table("the scan in the background, with hits",
+          ["", "s", "CPU s, with hits", "server MiB at most", "hits: p50 us", "p99 us"],
+          [["--cache-limit", f"{wall:.1f}", f"{cpu:.2f}", f"{peak_of(limited.process.pid):.0f}",
+            *cells_of(latency[:2])]])
+    limited.stop()
 
 
 def calls(server, options):
     rows = []
-    for arguments in (["ls", "--json"], ["du"]):
-        command = [world.program("hubcache"), "--server", server.address, *arguments]
-        found = system_calls(server, command)
-        if found is None:
-            print("\nno strace: system calls are not counted")
-            return
-        total = found.pop("total", 0)
-        most = sorted(found.items(), key=lambda item: -item[1])[:6]
-        rows.append([" ".join(arguments), total, f"{total / (options.repos * options.files):.2f}",
-                     " ".join(f"{name}={count}" for name, count in most)])
+    for name in options.commands.split(","):
+        command, count = full_command(server, options, name)
+        for time_name in ("first", "again"):
+            found = system_calls(server, command)
+            if found is None:
+                print("\nno strace: system calls are not counted")
+                return
+            total = found.pop("total", 0)
+            most = sorted(found.items(), key=lambda item: -item[1])[:6]
+            rows.append([f"{name}, {time_name}", total, f"{total / count:.2f}",
+                         " ".join(f"{name}={count}" for name, count in most)])
     table("system calls of hubcached", ["command", "calls", "per file", "most"], rows)
 
 
@@ -152,8 +222,9 @@ def main():
     parser.add_argument("--files", type=int, default=100, help="of each repo (100)")
     parser.add_argument("--bytes", type=int, default=100_000_000, help="of each file, sparse")
     parser.add_argument("--cache", help="make the cache here, or use the one that is here")
-    parser.add_argument("--only", default="lists,calls")
-    parser.add_argument("--commands", default=",".join(COMMANDS))
+    parser.add_argument("--only", default="lists,calls", help="lists, calls, scan")
+    parser.add_argument("--commands", default="ls,du,files,evict1,evict50,prune")
+    parser.add_argument("--no-hits", action="store_true", help="measure the commands alone")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     with temp_dir(None) as folder:

@@ -26,6 +26,7 @@ SLOW, PAUSE = "bench/slow", 600000  # ms before the Hub answers about that repo
 WORKERS, QUEUE = 8, 64
 DOWNLOAD, THROTTLE = 512 * MIB, 1_000_000  # bytes, and bytes a second of each connection
 FEW_IDLE, IDLE = 1_100, 10_000  # connections
+RULES = 1_000
 
 
 def bench_program(name):
@@ -82,10 +83,11 @@ def hub_of_load():
 
 
 @contextlib.contextmanager
-def serving(options, hub, folder, name, arguments=(), environment=None):
-    """A hubcached whose cache has the repo."""
-    path = f"unix:{folder}/{name}.socket"
-    server = world.Server(options.pb, folder / name, hub.endpoint, binary=options.servers[name],
+def serving(options, hub, folder, name, arguments=(), environment=None, kind=""):
+    """A hubcached whose cache has the repo; one of several of that name has a `kind`."""
+    path = f"unix:{folder}/{name}{kind}.socket"
+    server = world.Server(options.pb, folder / (name + kind), hub.endpoint,
+                          binary=options.servers[name],
                           environment=environment,
                           arguments=["--log-level", "error", "--max-staleness", "1h",
                                      "--listen", path, *arguments])
@@ -227,6 +229,40 @@ def decisions():
     output = subprocess.run([bench_program("bench_decision")], capture_output=True, text=True,
                             check=True).stdout
     return [line.rsplit(" ", 2) for line in output.splitlines()]
+
+
+# --- with a policy -------------------------------------------------------------------------
+
+
+def write_policy(path):
+    """RULES rules, of which the last one matches."""
+    rules = [f"- {{name: deny-{number}, repos: ['org-{number}/*'], action: deny}}"
+             for number in range(RULES - 1)]
+    path.write_text("\n".join(["version: 1", "rules:", *rules,
+                               f"- {{name: allow, repos: ['{REPO}'], action: allow}}", ""]))
+
+
+def policy(options):
+    """Hits of servers with a policy, an audit log and both, in turn with one that has none."""
+    rows = []
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(temp_dir(options.dir))
+        hub = stack.enter_context(hub_of_load())
+        echo = stack.enter_context(echoes(options, folder))
+        write_policy(folder / "policy.yaml")
+        rules = ["--policy", str(folder / "policy.yaml")]
+        for name in options.servers:
+            audit = {kind: ["--audit-log", str(folder / f"{name}-{kind}.log")]
+                     for kind in ("audit", "both")}
+            ways = {"without": [], "policy": rules, "audit log": audit["audit"],
+                    "both": rules + audit["both"]}
+            ways = {f"{name} {kind}": stack.enter_context(
+                        serving(options, hub, folder, name, arguments, kind=f"-{kind[:5]}"))
+                    for kind, arguments in ways.items()}
+            for filename in (FILE, ""):
+                rows += compare(options, {"echo": echo[filename]} | ways, "unix", filename)
+    table(f"hits with a policy of {RULES:,} rules and an audit log (median of {options.rounds} "
+          f"rounds of {options.seconds} s)", COLUMNS, rows)
 
 
 # --- beside downloads ----------------------------------------------------------------------
@@ -371,7 +407,8 @@ def idle(options):
 
 # --- the command ---------------------------------------------------------------------------
 
-PARTS = {"hits": hits, "kinds": kinds, "downloads": downloads, "overload": overload, "idle": idle}
+PARTS = {"hits": hits, "kinds": kinds, "policy": policy, "downloads": downloads,
+         "overload": overload, "idle": idle}
 
 
 def main():
