@@ -60,6 +60,22 @@ void hc_exposition_label(FILE *out, const char *value)
     }
 }
 
+void hc_exposition_sample(FILE *out, const char *name, const char *label,
+                          const char *value, uint64_t number)
+{
+    (void)fprintf(out, "%s{%s=\"", name, label);
+    hc_exposition_label(out, value);
+    (void)fprintf(out, "\"} %" PRIu64 "\n", number);
+}
+
+void hc_exposition_results(FILE *out, const char *name, const char *help,
+                           uint64_t succeeded, uint64_t failed)
+{
+    hc_exposition_head(out, name, "counter", help);
+    hc_exposition_sample(out, name, "result", "success", succeeded);
+    hc_exposition_sample(out, name, "result", "failure", failed);
+}
+
 /* ---- the process ------------------------------------------------------------------- */
 
 /* What of /proc/self/stat is shown; times are in clock ticks. */

@@ -18,6 +18,14 @@ void hc_exposition_gauge(FILE *out, const char *name, const char *help, uint64_t
 /* As those, of milliseconds: Prometheus' base unit is the second. */
 void hc_exposition_seconds(FILE *out, const char *name, const char *help, uint64_t ms);
 
+/* One of several samples, by a label; the value may be from outside. */
+void hc_exposition_sample(FILE *out, const char *name, const char *label,
+                          const char *value, uint64_t number);
+
+/* The head of a counter and its samples by result: success, failure. */
+void hc_exposition_results(FILE *out, const char *name, const char *help,
+                           uint64_t succeeded, uint64_t failed);
+
 /* The value of a label, from outside, between its quotes. */
 void hc_exposition_label(FILE *out, const char *value);
 

@@ -6,20 +6,10 @@
 #include "caller_counts.h"
 #include "exposition.h"
 
-#include <inttypes.h>
-
 /* One metric, of which each row is a sample. */
 struct fetched_metric {
     const char *name, *label, *help;
 };
-
-static void sample_write(const struct fetched_metric *metric, const char *value,
-                         uint64_t bytes, FILE *out)
-{
-    (void)fprintf(out, "%s{%s=\"", metric->name, metric->label);
-    hc_exposition_label(out, value);
-    (void)fprintf(out, "\"} %" PRIu64 "\n", bytes);
-}
 
 static void bytes_write(const struct fetched_metric *metric,
                         const struct hc_named_usages *names, FILE *out)
@@ -29,12 +19,13 @@ static void bytes_write(const struct fetched_metric *metric,
     hc_exposition_head(out, metric->name, "gauge", metric->help);
     for (size_t i = 0; i < names->count; i++) {
         if (i < HC_CALLERS_COUNTED)
-            sample_write(metric, names->items[i].name, names->items[i].bytes, out);
+            hc_exposition_sample(out, metric->name, metric->label, names->items[i].name,
+                                 names->items[i].bytes);
         else
             others += names->items[i].bytes;
     }
     if (names->count > HC_CALLERS_COUNTED)
-        sample_write(metric, "other", others, out);
+        hc_exposition_sample(out, metric->name, metric->label, "other", others);
 }
 
 static void quotas_write(const struct hc_named_usages *callers, FILE *out)
@@ -46,8 +37,8 @@ static void quotas_write(const struct hc_named_usages *callers, FILE *out)
     hc_exposition_head(out, metric.name, "gauge", metric.help);
     for (size_t i = 0; i < callers->count && i < HC_CALLERS_COUNTED; i++) {
         if (callers->items[i].quota_bytes > 0)
-            sample_write(&metric, callers->items[i].name, callers->items[i].quota_bytes,
-                         out);
+            hc_exposition_sample(out, metric.name, metric.label, callers->items[i].name,
+                                 callers->items[i].quota_bytes);
     }
 }
 

@@ -8,6 +8,7 @@
 #ifndef HC_SERVER_HTTP_H
 #define HC_SERVER_HTTP_H
 
+#include "gauges.h"
 #include "metrics.h"
 #include "server_status.h"
 

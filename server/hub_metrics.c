@@ -46,12 +46,9 @@ static void write_endpoint_states(const struct hc_resolver *resolver, const char
     struct hc_endpoint_state state;
 
     hc_exposition_head(out, name, "gauge", help);
-    for (size_t i = 0; hc_resolver_endpoint_state(resolver, i, &state); i++) {
-        (void)fprintf(out, "%s{endpoint=\"", name);
-        hc_exposition_label(out, state.url);
-        (void)fprintf(out, "\"} %d\n",
-                      wants_throttle ? state.is_throttled : state.is_open);
-    }
+    for (size_t i = 0; hc_resolver_endpoint_state(resolver, i, &state); i++)
+        hc_exposition_sample(out, name, "endpoint", state.url,
+                             wants_throttle ? state.is_throttled : state.is_open);
 }
 
 void hc_hub_metrics_write(const struct hc_resolver *resolver, FILE *out)
@@ -64,8 +61,8 @@ void hc_hub_metrics_write(const struct hc_resolver *resolver, FILE *out)
                        "Bytes of files received, useful or not, by the host that sent "
                        "them, while they arrive.");
     for (size_t host = 0; host < HC_HUB_HOSTS; host++)
-        (void)fprintf(out, "hubcache_hub_bytes_total{host=\"%s\"} %" PRIu64 "\n",
-                      host_names[host], counts.bytes[host]);
+        hc_exposition_sample(out, "hubcache_hub_bytes_total", "host", host_names[host],
+                             counts.bytes[host]);
     write_endpoint_states(resolver, "hubcache_hub_circuit_open",
                           "1 while the endpoint or mirror is taken to be out of reach.",
                           false, out);

@@ -14,32 +14,8 @@
 #include <hubcache/resolver.h>
 #include <stdio.h>
 
-struct hc_audit;
-struct hc_keeper;
+struct hc_gauges;
 struct hc_metrics;
-struct hc_prefetches;
-struct hc_policy_file;
-struct hc_read_streams;
-struct hc_reload;
-struct hc_scrubber;
-struct hc_usage_scanner;
-
-/* The owners of numbers that go up and down; all borrowed. */
-struct hc_gauges {
-    struct hc_workers *disk, *hub, *admin; /* the pools */
-    struct hc_coalescer *coalescer;
-    struct hc_prefetches *prefetches;
-    struct hc_keeper *keeper;
-    struct hc_scrubber *scrubber;
-    struct hc_resolver *resolver;
-    struct hc_rpc *rpc;
-    struct hc_read_streams *reads;
-    struct hc_reload *reload;
-    struct hc_tls *tls;            /* NULL: clear text */
-    struct hc_audit *audit;        /* NULL: none */
-    struct hc_policy_file *policy; /* NULL: none */
-    struct hc_usage_scanner *usage;
-};
 
 struct hc_metrics *hc_metrics_new(struct hc_error *err);
 void hc_metrics_free(struct hc_metrics *metrics);
@@ -68,6 +44,7 @@ bool hc_metrics_is_volume_usable(const struct hc_metrics *metrics);
 void hc_metrics_set_space(struct hc_metrics *metrics,
                           const struct hc_volume_space *space);
 
+/* The page: the counters, and what the owners of the others count (gauges.h). */
 void hc_metrics_write(struct hc_metrics *metrics, const struct hc_gauges *gauges,
                       FILE *out);
 

@@ -7,6 +7,7 @@
 #ifndef HC_SERVER_SERVER_STATUS_H
 #define HC_SERVER_SERVER_STATUS_H
 
+#include "gauges.h"
 #include "keeper.h"
 #include "metrics.h"
 #include "options.h"

@@ -4,8 +4,6 @@
 #include "exposition.h"
 #include "log.h"
 
-#include <inttypes.h>
-
 void hc_verify_counts_add_finding(struct hc_verify_counts *counts,
                                   const struct hc_finding *finding)
 {
@@ -41,8 +39,7 @@ void hc_verify_counts_end(struct hc_verify_counts *counts, struct hc_verified *v
 
 void hc_verify_counts_write(struct hc_verify_counts *counts, FILE *out)
 {
-    static const char repairs[] =
-        "hubcache_repaired_files_total{result=\"%s\"} %" PRIu64 "\n";
+    static const char repairs[] = "hubcache_repaired_files_total";
 
     hc_exposition_counter(out, "hubcache_verified_blobs_total",
                           "Blobs that verifications and scrubs have hashed.",
@@ -52,11 +49,13 @@ void hc_verify_counts_write(struct hc_verify_counts *counts, FILE *out)
     hc_exposition_head(out, "hubcache_findings_total", "counter",
                        "What they have found, by kind.");
     for (int kind = 1; kind < HC_FINDING_KINDS; kind++)
-        (void)fprintf(out, "hubcache_findings_total{kind=\"%s\"} %" PRIu64 "\n",
-                      hc_finding_kind_name((enum hc_finding_kind)kind),
-                      atomic_load(&counts->findings[kind]));
-    hc_exposition_head(out, "hubcache_repaired_files_total", "counter",
+        hc_exposition_sample(out, "hubcache_findings_total", "kind",
+                             hc_finding_kind_name((enum hc_finding_kind)kind),
+                             atomic_load(&counts->findings[kind]));
+    hc_exposition_head(out, repairs, "counter",
                        "Files that they have fetched again, by result.");
-    (void)fprintf(out, repairs, "fetched", atomic_load(&counts->repaired));
-    (void)fprintf(out, repairs, "failed", atomic_load(&counts->not_repaired));
+    hc_exposition_sample(out, repairs, "result", "fetched",
+                         atomic_load(&counts->repaired));
+    hc_exposition_sample(out, repairs, "result", "failed",
+                         atomic_load(&counts->not_repaired));
 }
