@@ -28,7 +28,7 @@
 
 #define METHOD(name) "/hubcache.v1.Resolver/" name
 
-enum { AGAIN_LEASE_MS = 60 * 1000 };
+enum { AGAIN_LEASE_MS = 10 * 1000 };
 
 static const char default_server[] = "127.0.0.1:50051";
 
@@ -195,8 +195,7 @@ static struct hc_client_fetch fetch_again(const struct hc_client_fetch *fetch)
 /* The caller has asked for no lease, so it gets no id to renew. */
 static void lease_forget(char *lease_id)
 {
-    if (lease_id)
-        lease_id[0] = '\0';
+    lease_id[0] = '\0';
 }
 
 /* The message, what it points to, and the response live for this call, on its stack. */
@@ -229,19 +228,18 @@ int hc_client_resolve_file(struct hc_client *client,
                            struct hc_client_file *file, struct hc_error *err)
 {
     struct hc_client_file_request again = *request;
-    struct hc_client_file second;
-    struct hc_error unusable;
+    struct hc_client_file answer;
 
-    if (client_ask_file(client, request, file, err) < 0)
+    if (client_ask_file(client, request, &answer, err) < 0)
         return -1;
-    if (!answer_is_gone(client, &request->fetch, file->path, file->cache_path))
-        return 0;
-    again.fetch = fetch_again(&request->fetch);
-    if (client_ask_file(client, &again, &second, &unusable) == 0) {
-        hc_client_file_clear(file);
-        *file = second;
-        lease_forget(file->lease_id);
+    if (answer_is_gone(client, &request->fetch, answer.path, answer.cache_path)) {
+        hc_client_file_clear(&answer);
+        again.fetch = fetch_again(&request->fetch);
+        if (client_ask_file(client, &again, &answer, err) < 0)
+            return -1;
+        lease_forget(answer.lease_id);
     }
+    *file = answer;
     return 0;
 }
 
@@ -286,19 +284,18 @@ int hc_client_resolve_files(struct hc_client *client,
                             struct hc_client_files *files, struct hc_error *err)
 {
     struct hc_client_files_request again = *request;
-    struct hc_client_files second;
-    struct hc_error unusable;
+    struct hc_client_files answer;
 
-    if (client_ask_files(client, request, files, err) < 0)
+    if (client_ask_files(client, request, &answer, err) < 0)
         return -1;
-    if (!files_are_gone(client, &request->fetch, files))
-        return 0;
-    again.fetch = fetch_again(&request->fetch);
-    if (client_ask_files(client, &again, &second, &unusable) == 0) {
-        hc_client_files_clear(files);
-        *files = second;
-        lease_forget(files->lease_id);
+    if (files_are_gone(client, &request->fetch, &answer)) {
+        hc_client_files_clear(&answer);
+        again.fetch = fetch_again(&request->fetch);
+        if (client_ask_files(client, &again, &answer, err) < 0)
+            return -1;
+        lease_forget(answer.lease_id);
     }
+    *files = answer;
     return 0;
 }
 
@@ -427,19 +424,18 @@ int hc_client_resolve_snapshot(struct hc_client *client,
                                struct hc_client_snapshot *snapshot, struct hc_error *err)
 {
     struct hc_client_snapshot_request again = *request;
-    struct hc_client_snapshot second;
-    struct hc_error unusable;
+    struct hc_client_snapshot answer;
 
-    if (client_ask_snapshot(client, request, snapshot, err) < 0)
+    if (client_ask_snapshot(client, request, &answer, err) < 0)
         return -1;
-    if (!answer_is_gone(client, &request->fetch, snapshot->path, snapshot->cache_path))
-        return 0;
-    again.fetch = fetch_again(&request->fetch);
-    if (client_ask_snapshot(client, &again, &second, &unusable) == 0) {
-        hc_client_snapshot_clear(snapshot);
-        *snapshot = second;
-        lease_forget(snapshot->lease_id);
+    if (answer_is_gone(client, &request->fetch, answer.path, answer.cache_path)) {
+        hc_client_snapshot_clear(&answer);
+        again.fetch = fetch_again(&request->fetch);
+        if (client_ask_snapshot(client, &again, &answer, err) < 0)
+            return -1;
+        lease_forget(answer.lease_id);
     }
+    *snapshot = answer;
     return 0;
 }
 

@@ -351,7 +351,8 @@ HC_PUBLIC void hc_client_close(struct hc_client *client);
  * request.
  *
  * An answer without a lease may be evicted at any time. On a client with a mount, the
- * path is looked at before the call returns: if it is gone, the call is made once more.
+ * path is looked at before the call returns: if it is gone, the call is made once more,
+ * and its files stay for ten seconds more, or it fails as that call does.
  */
 HC_PUBLIC int hc_client_resolve_file(struct hc_client *client,
                                      const struct hc_client_file_request *request,
