@@ -30,6 +30,7 @@ enum {
         16 * 1024 *
         1024, /* small enough that other replicas see the mtime of the copy move */
     BUFFER_SIZE = 64 * 1024,
+    VANISHED_MAX = 4, /* times that others remove a directory before its file is there */
     LEASE_PAUSES = 100,
     LEASE_PAUSE_NS = 10 * 1000 * 1000
 };
@@ -206,26 +207,33 @@ int hc_file_fail(struct hc_error *err, int errnum, const char *verb, int root,
                : -1;
 }
 
-/* Most often all parents are there, so that one system call is enough. */
-int hc_file_mkdirs(int root, const char *path, struct hc_error *err)
+/* Each directory from the first one on: 0 or errno, with the path that failed. */
+static int file_mkdirs_down(int root, char partial[PATH_MAX])
 {
-    char partial[PATH_MAX];
-
-    if (mkdirat(root, path, 0777) == 0 || errno == EEXIST)
-        return 0;
-    if (errno != ENOENT)
-        return hc_file_fail(err, errno, "make directory", root, path);
-    if (hc_format(partial, sizeof partial, "%s", path) < 0)
-        return hc_fail_errno(err, ENAMETOOLONG, "make directory '%s'", path);
     for (char *slash = strchr(partial + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
         if (mkdirat(root, partial, 0777) < 0 && errno != EEXIST)
-            return hc_file_fail(err, errno, "make directory", root, partial);
+            return errno;
         *slash = '/';
     }
-    if (mkdirat(root, path, 0777) < 0 && errno != EEXIST)
-        return hc_file_fail(err, errno, "make directory", root, path);
-    return 0;
+    return mkdirat(root, partial, 0777) < 0 && errno != EEXIST ? errno : 0;
+}
+
+/* Most often all parents are there, so that one system call is enough. Another process
+ * may remove one that is empty while the next one is made. */
+int hc_file_mkdirs(int root, const char *path, struct hc_error *err)
+{
+    char partial[PATH_MAX];
+    int failure = mkdirat(root, path, 0777) == 0 || errno == EEXIST ? 0 : errno;
+
+    (void)snprintf(partial, sizeof partial, "%s", path);
+    if (failure == ENOENT && strlen(path) >= sizeof partial)
+        return hc_fail_errno(err, ENAMETOOLONG, "make directory '%s'", path);
+    for (int i = 0; failure == ENOENT && i < VANISHED_MAX; i++) {
+        (void)snprintf(partial, sizeof partial, "%s", path);
+        failure = file_mkdirs_down(root, partial);
+    }
+    return failure == 0 ? 0 : hc_file_fail(err, failure, "make directory", root, partial);
 }
 
 int hc_file_mkparents(int root, const char *path, struct hc_error *err)
@@ -413,6 +421,19 @@ int hc_file_private_name(char *buffer, size_t size, const char *path, const char
     return 0;
 }
 
+int hc_file_create_below(int root, const char *path, int flags, struct hc_error *err)
+{
+    int fd = -1;
+
+    errno = ENOENT;
+    for (int i = 0; fd < 0 && errno == ENOENT && i < VANISHED_MAX; i++) {
+        if (hc_file_mkparents(root, path, err) < 0)
+            return -1;
+        fd = hc_file_create(root, path, flags);
+    }
+    return fd < 0 ? hc_file_fail(err, errno, "create", root, path) : fd;
+}
+
 /* Writes and flushes a new file; on failure nothing is left behind. */
 static int file_write_new(int root, const char *path, const char *content, size_t size,
                           struct hc_error *err)
@@ -433,17 +454,16 @@ static int file_write_new(int root, const char *path, const char *content, size_
     return 0;
 }
 
-/* Another process may remove an empty directory just after it was made. */
-static int file_rename(int root, const char *private, const char *path)
+int hc_file_rename_below(int root, const char *from, const char *path)
 {
     struct hc_error unused;
+    int renamed = renameat(root, from, root, path);
 
-    if (renameat(root, private, root, path) == 0)
-        return 0;
-    if (errno != ENOENT)
-        return -1;
-    (void)hc_file_mkparents(root, path, &unused);
-    return renameat(root, private, root, path);
+    for (int i = 0; renamed < 0 && errno == ENOENT && i < VANISHED_MAX; i++) {
+        (void)hc_file_mkparents(root, path, &unused);
+        renamed = renameat(root, from, root, path);
+    }
+    return renamed;
 }
 
 int hc_file_publish(int root, const char *private, const char *path, const char *content,
@@ -454,7 +474,7 @@ int hc_file_publish(int root, const char *private, const char *path, const char 
         return -1;
     if (file_write_new(root, private, content, size, err) < 0)
         return -1;
-    if (file_rename(root, private, path) < 0) {
+    if (hc_file_rename_below(root, private, path) < 0) {
         (void)hc_file_fail(err, errno, "rename to", root, path);
         (void)unlinkat(root, private, 0);
         return -1;

@@ -61,6 +61,13 @@ int hc_file_mkdirs(int root, const char *path, struct hc_error *err);
 /* Makes the directories above the file `path`. */
 int hc_file_mkparents(int root, const char *path, struct hc_error *err);
 
+/* hc_file_create() with the directories above, which other processes may remove while
+ * they are empty. -1 and the failure. */
+int hc_file_create_below(int root, const char *path, int flags, struct hc_error *err);
+
+/* Renames `from`, which exists, likewise. -1 and errno. */
+int hc_file_rename_below(int root, const char *from, const char *path);
+
 /* 1 and a NUL-terminated text; 0 absent, or not a regular file, or longer than size-1. */
 int hc_file_read(int root, const char *path, char *buffer, size_t size,
                  struct hc_error *err);

@@ -70,19 +70,6 @@ static int fetched_write_private(int root, const char *path, const char *text,
     return hc_context(err, "'%s'", path);
 }
 
-/* Its directory is there, but for the first blob of the repo. */
-static int fetched_publish(int root, const char *private, const char *path,
-                           struct hc_error *err)
-{
-    if (renameat(root, private, root, path) == 0)
-        return 0;
-    if (errno == ENOENT && hc_file_mkparents(root, path, err) < 0)
-        return -1;
-    return renameat(root, private, root, path) == 0
-               ? 0
-               : hc_file_fail(err, errno, "rename to", root, path);
-}
-
 int hc_fetched_write(const struct hc_cache *cache, const struct hc_blob_request *request,
                      uint64_t bytes, struct hc_error *err)
 {
@@ -98,13 +85,13 @@ int hc_fetched_write(const struct hc_cache *cache, const struct hc_blob_request 
         hc_file_mkparents(root, private, err) < 0 ||
         fetched_write_private(root, private, text, &status, err) < 0)
         return -1;
-    if (fetched_publish(root, private, path, err) == 0) {
-        hc_fetched_totals_add(hc_cache_fetched_totals(cache), request, bytes,
-                              status.st_ino);
-        return 0;
+    if (hc_file_rename_below(root, private, path) < 0) {
+        (void)hc_file_fail(err, errno, "rename to", root, path);
+        (void)unlinkat(root, private, 0);
+        return -1;
     }
-    (void)unlinkat(root, private, 0);
-    return -1;
+    hc_fetched_totals_add(hc_cache_fetched_totals(cache), request, bytes, status.st_ino);
+    return 0;
 }
 
 /* ---- reading ----------------------------------------------------------------------- */

@@ -204,19 +204,6 @@ static bool symlink_error_is_final(int errnum)
            errnum == ENOENT;
 }
 
-/* A removal may take the snapshot away just now: then it begins anew. */
-static int rename_into_snapshot(int root, const char *from, const char *cache_path)
-{
-    struct hc_error unused;
-
-    if (renameat(root, from, root, cache_path) == 0)
-        return 0;
-    if (errno != ENOENT)
-        return -1;
-    (void)hc_file_mkparents(root, cache_path, &unused);
-    return renameat(root, from, root, cache_path);
-}
-
 /* 1: linked; 0: the volume has no symlinks; -1. */
 static int pointer_make_symlink(int root, const char *target, const char *private,
                                 const char *cache_path, struct hc_error *err)
@@ -226,7 +213,7 @@ static int pointer_make_symlink(int root, const char *target, const char *privat
                    ? hc_file_fail(err, errno, "make symlink", root, private)
                    : 0;
     }
-    if (rename_into_snapshot(root, private, cache_path) < 0) {
+    if (hc_file_rename_below(root, private, cache_path) < 0) { /* a removal may run */
         (void)hc_file_fail(err, errno, "rename to", root, cache_path);
         (void)unlinkat(root, private, 0);
         return -1;

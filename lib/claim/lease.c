@@ -60,12 +60,11 @@ static int lease_write_private(const struct hc_cache *cache, struct hc_lease *le
     int root = hc_cache_fd(cache);
     HC_AUTO_CLOSE int fd = -1;
 
-    if (hc_cache_private_path(private, err) < 0 ||
-        hc_file_mkparents(root, private, err) < 0)
+    if (hc_cache_private_path(private, err) < 0)
         return -1;
-    fd = hc_file_create(root, private, O_WRONLY);
+    fd = hc_file_create_below(root, private, O_WRONLY, err);
     if (fd < 0)
-        return hc_file_fail(err, errno, "create", root, private);
+        return -1;
     if (lease_fill(fd, lease, duration_ms, err) == 0)
         return 0;
     (void)unlinkat(root, private, 0);

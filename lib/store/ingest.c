@@ -97,12 +97,8 @@ static int ingest_create_file(struct hc_ingest *ingest, struct hc_error *err)
     const char *path = hc_claim_partial_path(ingest->claim);
     int root = hc_cache_fd(ingest->cache);
 
-    if (hc_file_mkparents(root, path, err) < 0)
-        return -1;
-    ingest->fd = hc_file_create(root, path, O_RDWR);
-    if (ingest->fd < 0)
-        return hc_file_fail(err, errno, "create", root, path);
-    return 0;
+    ingest->fd = hc_file_create_below(root, path, O_RDWR, err);
+    return ingest->fd < 0 ? -1 : 0;
 }
 
 static int ingest_open_file(struct hc_ingest *ingest, struct hc_error *err)
