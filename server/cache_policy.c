@@ -2,7 +2,8 @@
 /*
  * A caller may ask what is decided about itself. About another one it may ask if it may
  * administer the repo, because the answer tells which rules there are for others. Which
- * proof such a caller would show is told by its name, as far as names have a form.
+ * proof such a caller would show is told by its name, as far as names have a form. A name
+ * may be a text as rules have it: "group:research", "kind:certificate:ci".
  */
 #include "cache_policy.h"
 
@@ -17,29 +18,58 @@
 #include <resolver/resolver.h>
 #include <string.h>
 
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
 typedef Hubcache__V1__TestPolicyRequest test_request;
 typedef Hubcache__V1__TestPolicyResponse test_response;
 typedef Hubcache__V1__RuleVerdict rule_verdict;
 
-static const char *caller_kind(const char *name)
+/* "kind:KIND" and "kind:KIND:NAME" say the kind; else the form of the name does. */
+static void caller_read_kind(const char *text, struct hc_identity *identity)
 {
-    if (hc_text_starts(name, "uid:"))
-        return "uid";
-    return hc_text_starts(name, "system:serviceaccount:") ? "jwt" : "token";
+    static const char *const kinds[] = {"token", "jwt", "uid", "certificate"};
+
+    if (hc_text_starts(text, "uid:"))
+        identity->kind = "uid";
+    if (hc_text_starts(text, "system:serviceaccount:"))
+        identity->kind = "jwt";
+    for (size_t i = 0; hc_text_starts(text, "kind:") && i < COUNT(kinds); i++) {
+        const char *kind = text + strlen("kind:");
+        size_t length = strlen(kinds[i]);
+
+        if (strncmp(kind, kinds[i], length) != 0 || (kind[length] && kind[length] != ':'))
+            continue;
+        identity->kind = kinds[i];
+        identity->name = kind[length] ? kind + length + 1 : "";
+    }
 }
 
-/* The identity that is asked about; NULL in `*identity`: anonymous. */
-static void request_identify_caller(const test_request *request,
-                                    struct hc_identity *other,
-                                    const struct hc_identity **identity)
+/* The caller that is asked about, as a rule would name it, in `other`; NULL in
+ * `*identity`: anonymous. */
+static int request_identify_caller(const test_request *request, struct hc_arena *arena,
+                                   struct hc_identity *other,
+                                   const struct hc_identity **identity,
+                                   struct hc_error *err)
 {
-    if (!*request->caller)
-        return;
-    *other = (struct hc_identity){.kind = caller_kind(request->caller),
-                                  .name = request->caller,
-                                  .groups = (const char *const *)request->groups,
-                                  .group_count = request->n_groups};
-    *identity = strcmp(request->caller, "anonymous") == 0 ? NULL : other;
+    const char *caller = request->caller;
+    const char **groups = hc_arena_take(arena, (request->n_groups + 1) * sizeof(*groups));
+    size_t count = 0;
+
+    if (!groups)
+        return hc_fail_memory(err);
+    if (!*caller)
+        return 0;
+    *other = (struct hc_identity){.kind = "token", .name = caller, .groups = groups};
+    if (hc_text_starts(caller, "group:")) {
+        other->name = "";
+        groups[count++] = caller + strlen("group:");
+    }
+    caller_read_kind(caller, other);
+    for (size_t i = 0; i < request->n_groups; i++)
+        groups[count++] = request->groups[i];
+    other->group_count = count;
+    *identity = strcmp(caller, "anonymous") == 0 ? NULL : other;
+    return 0;
 }
 
 static int encode_verdicts(const struct hc_explanation *explanation,
@@ -99,11 +129,13 @@ static int repo_init(struct hc_repo *repo, struct hc_policy *policy,
                      const struct hc_target *target, struct hc_error *err)
 {
     HC_AUTO(hc_rules) *rules = hc_policy_hold_rules(policy);
-    const struct hc_named_revision *alias =
-        rules ? hc_rules_find_alias(rules, target->id) : NULL;
+    const struct hc_named_revision *alias;
+    int found = hc_rules_find_alias(rules, target, &alias, err);
 
-    return hc_repo_init(repo, alias ? alias->type : target->type,
-                        alias ? alias->repo_id : target->id, err);
+    if (found < 0)
+        return -1;
+    return hc_repo_init(repo, found ? alias->type : target->type,
+                        found ? alias->repo_id : target->id, err);
 }
 
 int hc_cache_test_policy(void *ctx, struct hc_blocking_call *call,
@@ -118,27 +150,30 @@ int hc_cache_test_policy(void *ctx, struct hc_blocking_call *call,
     struct hc_fetch_options options = hc_blocking_call_options(call);
     const struct hc_policy_request asked = {.target = &target, .options = &options};
     const char *path = *request->filename ? request->filename : NULL;
+    struct hc_arena *arena = hc_blocking_call_arena(call);
     HC_AUTO_VALUE(hc_explanation) explanation = {.rules = NULL};
     test_response response;
     struct hc_identity other;
-    struct hc_error denied;
     struct hc_repo repo;
+    struct hc_error ignored;
+    bool is_admin;
 
     hc_request_set_target(hc_blocking_call_request(call), &target, path);
     if (repo_init(&repo, policy, &target, err) < 0)
         return -1;
-    if (*request->caller &&
-        hc_policy_may_administer(policy, options.identity, &repo, err) < 0)
+    is_admin = hc_policy_may_administer(policy, options.identity, &repo, err) == 0;
+    if (*request->caller && !is_admin)
         return -1;
-    request_identify_caller(request, &other, &options.identity);
-    if (hc_explanation_make(&explanation, hc_policy_hold_rules(policy), &asked, path,
+    if (request_identify_caller(request, arena, &other, &options.identity, err) < 0 ||
+        hc_explanation_make(&explanation, hc_policy_hold_rules(policy), &asked, path,
                             err) < 0)
         return -1;
+    if (!is_admin)
+        hc_explanation_hide(&explanation);
     hubcache__v1__test_policy_response__init(&response);
-    if (encode_explanation(&explanation, hc_blocking_call_arena(call), &response, err) <
-        0)
+    if (encode_explanation(&explanation, arena, &response, err) < 0)
         return -1;
     response.admin =
-        hc_policy_may_administer(policy, options.identity, &repo, &denied) == 0;
+        hc_policy_may_administer(policy, options.identity, &repo, &ignored) == 0;
     return hc_blocking_call_reply(call, &response.base, err);
 }

@@ -139,6 +139,7 @@ int hc_explanation_make(struct hc_explanation *explanation, struct hc_rules *rul
                         struct hc_error *err)
 {
     HC_AUTO_VALUE(hc_decision) decision = {0};
+    const struct hc_named_revision *alias;
     struct hc_policy_request meant = *request;
     struct hc_target target = *request->target;
     struct hc_policy_question question = {.identity = request->options->identity};
@@ -147,10 +148,17 @@ int hc_explanation_make(struct hc_explanation *explanation, struct hc_rules *rul
     *explanation = (struct hc_explanation){.rules = rules, .is_allowed = true};
     if (!rules)
         return 0;
-    explanation->alias = hc_rules_find_alias(rules, target.id);
-    meant.is_alias = explanation->alias != NULL;
-    if (meant.is_alias)
-        target = alias_target(explanation->alias);
+    switch (hc_rules_find_alias(rules, &target, &alias, err)) {
+    case 1:
+        explanation->alias = alias;
+        meant.alias = alias->name;
+        target = alias_target(alias);
+        break;
+    case 0:
+        break;
+    default:
+        return -1;
+    }
     meant.target = &target;
     if (hc_policy_authorize(hc_rules_hold(rules), &meant, &decision, &denied) < 0) {
         explanation->is_allowed = false;
@@ -165,6 +173,26 @@ int hc_explanation_make(struct hc_explanation *explanation, struct hc_rules *rul
     question.revision = target.revision && target.revision[0] ? target.revision : "main";
     explanation_add_endpoint(explanation, &question);
     return explanation_add_reasons(explanation, &question, path, err);
+}
+
+/* A condition and a reason name the rule's key first. */
+void hc_explanation_hide(struct hc_explanation *explanation)
+{
+    for (size_t i = 0; i < explanation->condition_count; i++) {
+        if (hc_text_starts(explanation->conditions[i], "token_file:"))
+            (void)hc_format(explanation->conditions[i], HC_CONDITION_SIZE,
+                            "token_file: (not shown)");
+    }
+    if (explanation->is_allowed || !explanation->alias)
+        return;
+    explanation->alias = NULL;
+    for (size_t i = 0; i < explanation->rules->count; i++) {
+        struct hc_rule_reason *reason = &explanation->reasons[i];
+
+        if (hc_text_starts(reason->reason, "repos:") ||
+            hc_text_starts(reason->reason, "revisions:"))
+            strchr(reason->reason, ':')[0] = '\0';
+    }
 }
 
 void hc_explanation_clear(struct hc_explanation *explanation)

@@ -35,6 +35,10 @@ struct hc_explanation {
 int hc_explanation_make(struct hc_explanation *explanation, struct hc_rules *rules,
                         const struct hc_policy_request *request, const char *path,
                         struct hc_error *err);
+
+/* Takes out what is for administrators alone: the path of a token_file, and what an alias
+ * stands for if the request is denied. */
+void hc_explanation_hide(struct hc_explanation *explanation);
 void hc_explanation_clear(struct hc_explanation *explanation);
 HC_DEFINE_AUTO_VALUE(hc_explanation, hc_explanation_clear)
 

@@ -50,23 +50,30 @@ struct hc_rules *hc_policy_hold_rules(struct hc_policy *policy)
     return hc_rules_hold(policy->shared.rules);
 }
 
-/* "model 'org/name' is". */
-static void target_describe(const struct hc_target *target, char what[256])
+static const char *target_id(const struct hc_target *target)
 {
+    return target->id ? target->id : "";
+}
+
+/* "model 'org/name' is", as the request names it. */
+static void request_describe(const struct hc_policy_request *request, char what[256])
+{
+    const struct hc_target *target = request->target;
     const char *type = hc_repo_type_name(target->type ? target->type : HC_REPO_MODEL);
     char id[208];
 
-    hc_text_excerpt(id, sizeof id, target->id ? target->id : "");
+    hc_text_excerpt(id, sizeof id, request->alias ? request->alias : target_id(target));
     (void)hc_format(what, 256, "%s '%s' is", type ? type : "repo", id);
 }
 
-static int fail_no_commit(const struct hc_rule *rule, const struct hc_target *target,
-                          const char *revision, struct hc_error *err)
+static int fail_no_commit(const struct hc_rule *rule,
+                          const struct hc_policy_request *request, const char *revision,
+                          struct hc_error *err)
 {
     char what[256];
     char shown[64];
 
-    target_describe(target, what);
+    request_describe(request, what);
     hc_text_excerpt(shown, sizeof shown, revision);
     (void)hc_fail(err, HC_POLICY_DENIED,
                   "%s denied at '%s' by the rule '%s' of the policy, which requires a "
@@ -81,8 +88,8 @@ static int rule_check_request(const struct hc_rule *rule,
                               const struct hc_policy_request *request,
                               const char *revision, struct hc_error *err)
 {
-    if (rule->require_commit && !request->is_alias && !hc_commit_is_valid(revision))
-        return fail_no_commit(rule, request->target, revision, err);
+    if (rule->require_commit && !request->alias && !hc_commit_is_valid(revision))
+        return fail_no_commit(rule, request, revision, err);
     if (rule->offline && request->options->force_download)
         return hc_fail_field(err, HC_INVALID_OPTIONS, "options.force_download",
                              "force_download needs the Hub, and the rule '%s' of the "
@@ -99,14 +106,14 @@ int hc_policy_authorize(struct hc_rules *rules, const struct hc_policy_request *
         target->revision && target->revision[0] ? target->revision : "main";
     const struct hc_policy_question question = {.identity = request->options->identity,
                                                 .type = target->type,
-                                                .repo_id = target->id ? target->id : "",
+                                                .repo_id = target_id(target),
                                                 .revision = revision};
     char what[256];
 
     if (hc_decision_make(decision, rules, &question, err) < 0)
         return -1;
     if (!hc_decision_allows_any(decision)) {
-        target_describe(target, what);
+        request_describe(request, what);
         return hc_fail_denied(err, decision->rule, what);
     }
     return decision->rule ? rule_check_request(decision->rule, request, revision, err)

@@ -45,7 +45,7 @@ struct hc_rules *hc_policy_hold_rules(struct hc_policy *policy);
 struct hc_policy_request {
     const struct hc_target *target; /* of an alias, what it stands for */
     const struct hc_fetch_options *options;
-    bool is_alias;
+    const char *alias; /* NULL: none */
 };
 
 /*

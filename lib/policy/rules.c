@@ -446,13 +446,29 @@ static int alias_compare_name(const void *name, const void *alias)
     return strcmp(name, ((const struct hc_named_revision *)alias)->name);
 }
 
-const struct hc_named_revision *hc_rules_find_alias(const struct hc_rules *rules,
-                                                    const char *id)
+/* Whether the request names nothing that the alias does not stand for. */
+static int alias_check_revision(const struct hc_named_revision *alias,
+                                const char *revision, struct hc_error *err)
 {
-    if (rules->alias_count == 0)
-        return NULL;
-    return bsearch(id, rules->aliases, rules->alias_count, sizeof *rules->aliases,
-                   alias_compare_name);
+    if (!revision || !revision[0] || strcmp(revision, "main") == 0 ||
+        strcmp(revision, alias->revision) == 0)
+        return 1;
+    return hc_fail_field(err, HC_INVALID_REVISION, "revision",
+                         "'%s' is an alias, which stands for one revision: leave the "
+                         "revision out, or ask for the repo by its own id",
+                         alias->name);
+}
+
+int hc_rules_find_alias(const struct hc_rules *rules, const struct hc_target *target,
+                        const struct hc_named_revision **alias, struct hc_error *err)
+{
+    *alias = rules && rules->alias_count > 0 && target->id
+                 ? bsearch(target->id, rules->aliases, rules->alias_count,
+                           sizeof *rules->aliases, alias_compare_name)
+                 : NULL;
+    if (!*alias || (target->type != HC_REPO_DEFAULT && target->type != (*alias)->type))
+        return 0;
+    return alias_check_revision(*alias, target->revision, err);
 }
 
 const struct hc_quota *hc_rules_find_quota(const struct hc_rules *rules,

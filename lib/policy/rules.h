@@ -185,9 +185,12 @@ bool hc_rule_explain(const struct hc_rule *rule,
                      const struct hc_policy_question *question, const char *path,
                      char reason[256]);
 
-/* NULL: the id is no alias. */
-const struct hc_named_revision *hc_rules_find_alias(const struct hc_rules *rules,
-                                                    const char *id);
+/*
+ * What the target's id stands for: 1; 0: the id is no alias, or one of another type; -1
+ * with INVALID_REVISION: the target names another revision, too. `rules` NULL: 0.
+ */
+int hc_rules_find_alias(const struct hc_rules *rules, const struct hc_target *target,
+                        const struct hc_named_revision **alias, struct hc_error *err);
 
 /* The first quota for this caller; NULL: none. */
 const struct hc_quota *hc_rules_find_quota(const struct hc_rules *rules,

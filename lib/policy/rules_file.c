@@ -268,9 +268,11 @@ static int rules_check_aliases(const struct hc_rules *rules,
 {
     for (size_t i = 0; i < rules->alias_count; i++) {
         const struct hc_named_revision *alias = &rules->aliases[i];
+        const struct hc_target target = {.id = alias->repo_id, .type = alias->type};
         const struct hc_yaml_place place = {.line = alias->line, .column = 1};
+        const struct hc_named_revision *other;
 
-        if (hc_rules_find_alias(rules, alias->repo_id))
+        if (hc_rules_find_alias(rules, &target, &other, err) == 1)
             return hc_yaml_fail_at(yaml, place, err,
                                    "'%s' stands for '%s', which is an alias", alias->name,
                                    alias->repo_id);

@@ -11,33 +11,15 @@
 
 /* ---- alias ------------------------------------------------------------------------- */
 
-/* Whether the request names nothing that the alias does not stand for. */
-static int alias_check_revision(const struct hc_named_revision *alias,
-                                const struct hc_target *target, struct hc_error *err)
-{
-    const char *revision = target->revision;
-
-    if (!revision || !revision[0] || strcmp(revision, "main") == 0 ||
-        strcmp(revision, alias->revision) == 0)
-        return 0;
-    return hc_fail_field(err, HC_INVALID_REVISION, "revision",
-                         "'%s' is an alias, which stands for one revision: leave the "
-                         "revision out, or ask for '%s' itself",
-                         alias->name, alias->repo_id);
-}
-
 int hc_resolution_replace_alias(struct hc_resolution *resolution,
                                 const struct hc_rules *rules, struct hc_error *err)
 {
-    const struct hc_target *target = resolution->target;
-    const struct hc_named_revision *alias =
-        rules && target->id ? hc_rules_find_alias(rules, target->id) : NULL;
+    const struct hc_named_revision *alias;
+    int found = hc_rules_find_alias(rules, resolution->target, &alias, err);
 
-    if (!alias || (target->type != HC_REPO_DEFAULT && target->type != alias->type))
-        return 0;
-    if (alias_check_revision(alias, target, err) < 0)
-        return -1;
-    resolution->is_alias = true;
+    if (found < 1)
+        return found;
+    resolution->alias = alias->name;
     resolution->meant = (struct hc_target){.id = alias->repo_id,
                                            .type = alias->type,
                                            .revision = alias->revision};
@@ -67,7 +49,7 @@ int hc_resolution_authorize(struct hc_resolution *resolution, struct hc_rules *h
     const struct hc_policy_request request = {.target =
                                                   local_id ? &local : resolution->target,
                                               .options = resolution->options,
-                                              .is_alias = resolution->is_alias};
+                                              .alias = resolution->alias};
 
     if (resolution->is_confirmation)
         return 0;

@@ -70,25 +70,13 @@ static int resolution_find_cached(struct hc_resolution *resolution, struct hc_er
     return hc_resolution_fail_not_cached(resolution, resolution->path, err);
 }
 
-/* All that needs no Hub, but for the question whether it gives the repo to the caller: 1
- * answered, 0 the Hub has to be asked, -1. */
-static int resolution_find(struct hc_resolution *resolution, bool asks_hub,
-                           struct hc_error *err)
+/* From the check on, what needs no Hub, but for the question whether it gives the repo to
+ * the caller: 1 answered, 0 the Hub has to be asked, -1. */
+static int resolution_find_checked(struct hc_resolution *resolution, bool asks_hub,
+                                   struct hc_error *err)
 {
-    HC_AUTO(hc_rules) *rules = hc_policy_hold_rules(&resolution->resolver->policy);
-    char directory[PATH_MAX];
-    const char *local_id = NULL;
     int allowed;
 
-    resolution_reset_reuse(resolution);
-    if (hc_resolution_replace_alias(resolution, rules, err) < 0)
-        return -1;
-    if (hc_local_find(resolution->resolver, resolution->target->id, directory))
-        local_id = hc_local_id(resolution->resolver, directory);
-    if (hc_resolution_authorize(resolution, hc_take(&rules), local_id, err) < 0)
-        return local_id ? -1 : hc_resolution_offer_alternative(resolution, err);
-    if (local_id)
-        return resolution->kind->find_local(resolution, directory, err);
     if (hc_resolution_check(resolution, err) < 0)
         return -1;
     allowed =
@@ -96,6 +84,28 @@ static int resolution_find(struct hc_resolution *resolution, bool asks_hub,
                                    asks_hub ? HC_ACCESS_BY_HUB : HC_ACCESS_BY_VOLUME,
                                    err);
     return allowed == 1 ? resolution_find_cached(resolution, err) : allowed;
+}
+
+/* The same, with the steps before the check. */
+static int resolution_find(struct hc_resolution *resolution, bool asks_hub,
+                           struct hc_error *err)
+{
+    HC_AUTO(hc_rules) *rules = hc_policy_hold_rules(&resolution->resolver->policy);
+    char directory[PATH_MAX];
+    const char *local_id = NULL;
+
+    resolution_reset_reuse(resolution);
+    if (hc_resolution_replace_alias(resolution, rules, err) < 0)
+        return -1;
+    if (hc_local_find(resolution->resolver, resolution->target->id, directory))
+        local_id = hc_local_id(resolution->resolver, directory);
+    if (hc_resolution_authorize(resolution, hc_take(&rules), local_id, err) < 0)
+        return local_id || !resolution->is_file_denied
+                   ? -1
+                   : hc_resolution_offer_alternative(resolution, asks_hub, err);
+    if (local_id)
+        return resolution->kind->find_local(resolution, directory, err);
+    return resolution_find_checked(resolution, asks_hub, err);
 }
 
 /* The answer is there: its files are read ahead, if the caller wants that. */
@@ -201,7 +211,8 @@ static int resolution_describe(struct hc_resolution *resolution, bool is_old,
                            !hc_visibility_is_restricted(resolution->visibility) &&
                            !resolution->options->force_download;
 
-    resolution->credentials.no_retry = has_older || may_use_old_ref;
+    resolution->credentials.no_retry =
+        resolution->asks_once || has_older || may_use_old_ref;
     if (resolution_describe_now(resolution, err) == 0)
         return 0;
     if (!may_use_old_ref || err->is_final ||
@@ -353,6 +364,14 @@ static int resolution_ask_hub(struct hc_resolution *resolution, struct hc_error 
     resolution->stale_cause = NULL;
     hc_tree_free(hc_take(&resolution->tree));
     return result < 0 ? -1 : 1;
+}
+
+int hc_resolution_continue(struct hc_resolution *resolution, bool asks_hub,
+                           struct hc_error *err)
+{
+    int found = resolution_find_checked(resolution, asks_hub, err);
+
+    return found == 0 && asks_hub ? resolution_ask_hub(resolution, err) : found;
 }
 
 /* A failure that is not about a file yet is about the one file that was asked for. */

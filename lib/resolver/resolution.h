@@ -86,6 +86,7 @@ struct hc_resolution {
 
     bool is_confirmation; /* Optional: of the resolver itself, for no caller */
     bool refuses_older;   /* Optional: an older answer is none */
+    bool asks_once;       /* Optional: the Hub is asked without retries */
     bool is_whole;        /* Optional: all files of the commit are asked for */
 
     /* Optional: the commit of an answer that the caller has got: is that still there? The
@@ -98,7 +99,7 @@ struct hc_resolution {
     struct hc_decision decision; /* which files the caller may have */
     struct hc_target meant;      /* what an alias stands for; borrows from the rules */
     struct hc_fetch_options granted;
-    bool is_alias;
+    const char *alias;      /* NULL: none; of the rules, likewise */
     bool has_own_staleness; /* the caller itself says how old the ref may be */
     bool is_file_denied; /* authorize failed because of a file that the request names */
 
@@ -134,6 +135,10 @@ struct hc_resolution {
  */
 int hc_resolution_run(struct hc_resolution *resolution, bool asks_hub,
                       struct hc_error *err);
+
+/* The steps from the check on, of a resolution whose decision is made. */
+int hc_resolution_continue(struct hc_resolution *resolution, bool asks_hub,
+                           struct hc_error *err);
 
 /*
  * The same from memory alone (cache/memo.h), without a system call: 1 answered; 0 the
@@ -284,10 +289,11 @@ void hc_resolution_deny_access(const struct hc_resolution *resolution,
 /* ---- alternative.c ----------------------------------------------------------------- */
 
 /*
- * For a failure of authorize: if a file was denied, and a cached listing of the commit
- * has a file that the caller may have instead, `err` says so, too. Returns -1.
+ * For a request with a denied file, as `err` says: if the commit has a file that the
+ * caller may have instead, `err` says so, too. -1; or 0: the listing of the commit is not
+ * in the cache, and `asks_hub` is false.
  */
-int hc_resolution_offer_alternative(struct hc_resolution *resolution,
+int hc_resolution_offer_alternative(const struct hc_resolution *resolution, bool asks_hub,
                                     struct hc_error *err);
 
 /* ---- blob.c ------------------------------------------------------------------------ */

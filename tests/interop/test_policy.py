@@ -13,7 +13,7 @@ import urllib.request
 import pytest
 
 from content import FILES, MODEL
-from world import TIMEOUT, CLEAN, Hub, hubcache, program, reason_of, wait_until
+from world import TIMEOUT, CLEAN, Hub, hubcache, program, fails_with, reason_of, wait_until
 
 import grpc
 
@@ -181,8 +181,41 @@ def test_the_command_says_why_a_request_is_denied(hub, serve, cache, tmp_path):
                                     "retention: 90s"]
     assert answer["verdicts"] == [{"rule": "team", "matches": True, "reason": "decides",
                                    "line": 3}]
+    for caller in (["group:research"], ["kind:jwt:alice", "--group", "research"]):
+        same = hubcache("policy", "test", MODEL, "--as", *caller, "--json", server=server)
+        assert json.loads(same.stdout.splitlines()[0]) == answer
     alone = hubcache("policy", "test", MODEL, "--group", "research", server=server)
     assert alone.returncode == 2 and "--as" in alone.stderr
+
+
+def test_an_alias_and_a_token_file_are_shown_to_administrators(hub, serve, cache, tmp_path,
+                                                                tokens):
+    path = tmp_path / "policy.yaml"
+    path.write_text("version: 1\nrules:\n"
+                    "- {name: ops, callers: [alice], action: admin, token_file: /secret/ops}\n"
+                    "- {name: open, repos: [open/*], action: allow, token_file: /secret/open}\n"
+                    "- {name: org, repos: [org/*], action: deny}\n"
+                    "aliases:\n"
+                    "  hidden: {repo: org/one, revision: main}\n"
+                    "  shown: {repo: open/one, revision: main}\n")
+    server = serve(cache, hub.endpoint, arguments=["--policy", str(path), "--auth-tokens",
+                                                   str(tokens)])
+
+    def test(repo_id, caller, **fields):
+        return server.manage("TestPolicy", metadata=as_caller(caller), repo_id=repo_id, **fields)
+
+    assert test("hidden", "alice").aliased_repo_id == "org/one"
+    assert list(test("open/one", "alice").conditions) == ["token_file: /secret/ops"]
+    denied = test("hidden", "bob")
+    assert not denied.allowed and denied.rule == "org" and "org/one" not in str(denied)
+    allowed = test("shown", "bob")
+    assert allowed.allowed and allowed.aliased_repo_id == "open/one"
+    assert list(allowed.conditions) == ["token_file: (not shown)"]
+    with fails_with("POLICY_DENIED") as failure:
+        server.file("hidden", "config.json", metadata=as_caller("bob"))
+    assert "org/one" not in failure.message
+    with fails_with("INVALID_REVISION"):
+        test("hidden", "alice", revision="v1")
 
 
 def test_a_swapped_policy_takes_effect_and_a_wrong_one_does_not(hub, serve, cache, policy):

@@ -243,18 +243,41 @@ static void probes_change_no_decision(void **state)
     }
 }
 
-static void an_alias_is_found_by_its_name_alone(void **state)
+static void an_alias_is_found_by_its_name_and_type(void **state)
 {
+    static const struct {
+        struct hc_target target;
+        int found;
+    } rows[] = {
+        {{.id = "prod-llm"}, 1},
+        {{.id = "prod-llm", .revision = ""}, 1},
+        {{.id = "prod-llm", .type = HC_REPO_MODEL, .revision = "main"}, 1},
+        {{.id = "prod-llm", .revision = COMMIT}, 1},
+        {{.id = "prod-llm", .revision = "v1"}, -1},
+        {{.id = "prod-llm", .type = HC_REPO_DATASET}, 0},
+        {{.id = "prod-llm", .type = HC_REPO_DATASET, .revision = "v1"}, 0},
+        {{.id = "prod"}, 0},
+        {{.id = "Prod-LLM"}, 0},
+        {{.id = "org/name"}, 0},
+        {{.id = NULL}, 0},
+    };
     HC_AUTO(hc_rules) *rules = parse(issue_policy);
-    const struct hc_named_revision *alias = hc_rules_find_alias(rules, "prod-llm");
+    const struct hc_named_revision *alias;
+    struct hc_error err;
 
     (void)state;
-    assert_non_null(alias);
-    assert_string_equal(alias->repo_id, "org/name");
-    assert_string_equal(alias->revision, COMMIT);
-    assert_int_equal(alias->type, HC_REPO_MODEL);
-    assert_null(hc_rules_find_alias(rules, "prod"));
-    assert_null(hc_rules_find_alias(rules, "org/name"));
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        assert_int_equal(hc_rules_find_alias(rules, &rows[i].target, &alias, &err),
+                         rows[i].found);
+        if (rows[i].found < 0)
+            assert_int_equal(err.reason, HC_INVALID_REVISION);
+        if (rows[i].found < 1)
+            continue;
+        assert_string_equal(alias->repo_id, "org/name");
+        assert_string_equal(alias->revision, COMMIT);
+        assert_int_equal(alias->type, HC_REPO_MODEL);
+    }
+    assert_int_equal(hc_rules_find_alias(NULL, &rows[0].target, &alias, &err), 0);
 }
 
 static void quotas_and_kept_revisions_are_as_in_the_file(void **state)
@@ -367,13 +390,13 @@ static void lists_show_a_repo_of_which_something_may_be_allowed(void **state)
 
 /* ---- conditions -------------------------------------------------------------------- */
 
-static int authorize(const char *text, const struct hc_target *target, bool is_alias,
+static int authorize(const char *text, const struct hc_target *target, const char *alias,
                      struct hc_decision *decision, struct hc_error *err)
 {
     static const struct hc_fetch_options options = {.identity = &alice};
     const struct hc_policy_request request = {.target = target,
                                               .options = &options,
-                                              .is_alias = is_alias};
+                                              .alias = alias};
 
     return hc_policy_authorize(parse(text), &request, decision, err);
 }
@@ -388,13 +411,13 @@ static void a_rule_may_require_a_commit_or_an_alias(void **state)
     struct hc_error err = {.message = ""};
 
     (void)state;
-    assert_int_equal(authorize(issue_policy, &branch, false, &first, &err), -1);
+    assert_int_equal(authorize(issue_policy, &branch, NULL, &first, &err), -1);
     assert_int_equal(err.reason, HC_POLICY_DENIED);
     assert_string_equal(err.rule, "team-a");
     assert_non_null(strstr(err.message, "commit"));
     assert_true(err.is_final);
-    assert_int_equal(authorize(issue_policy, &branch, true, &second, &err), 0);
-    assert_int_equal(authorize(issue_policy, &commit, false, &third, &err), 0);
+    assert_int_equal(authorize(issue_policy, &branch, "prod", &second, &err), 0);
+    assert_int_equal(authorize(issue_policy, &commit, NULL, &third, &err), 0);
 }
 
 static void the_tighter_staleness_of_rule_and_request_counts(void **state)
@@ -410,7 +433,7 @@ static void the_tighter_staleness_of_rule_and_request_counts(void **state)
     struct hc_error err;
 
     (void)state;
-    assert_int_equal(authorize(issue_policy, &target, false, &decision, &err), 0);
+    assert_int_equal(authorize(issue_policy, &target, NULL, &decision, &err), 0);
     granted = hc_policy_grant(&decision, &unset);
     assert_true(granted.has_max_staleness);
     assert_int_equal(granted.max_staleness_ms, 3600000);
@@ -509,7 +532,7 @@ int main(void)
         cmocka_unit_test(the_first_rule_that_matches_decides),
         cmocka_unit_test(a_rule_decides_behind_a_thousand_others),
         cmocka_unit_test(probes_change_no_decision),
-        cmocka_unit_test(an_alias_is_found_by_its_name_alone),
+        cmocka_unit_test(an_alias_is_found_by_its_name_and_type),
         cmocka_unit_test(quotas_and_kept_revisions_are_as_in_the_file),
         cmocka_unit_test(the_longest_retention_of_the_rules_for_a_revision_counts),
         cmocka_unit_test(administrators_are_those_of_a_rule_unless_nothing_says_so),

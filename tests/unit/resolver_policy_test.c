@@ -138,12 +138,15 @@ static void fetch_everything(struct fixture *f)
     test_hub_clear_log(f->hub);
 }
 
+/* The Hub is asked for nothing but, for the sake of an alternative, the listing. */
 static void assert_denied(struct fixture *f, int result, const char *rule)
 {
+    const char *asked = f->err.filename[0] ? "/resolve/" : NULL;
+
     assert_int_equal(result, -1);
     assert_int_equal(f->err.reason, HC_POLICY_DENIED);
     assert_string_equal(f->err.rule, rule);
-    assert_int_equal(test_hub_count(f->hub, NULL, NULL), 0);
+    assert_int_equal(test_hub_count(f->hub, NULL, asked), 0);
 }
 
 /* ---- files ------------------------------------------------------------------------- */
@@ -153,7 +156,7 @@ static void a_denied_file_has_no_answer_from_hub_or_disk(void **state)
     struct fixture *f = *state;
 
     for (int is_cached = 0; is_cached < 2; is_cached++) {
-        for (int way = BY_DISK; way <= BY_HUB; way++) {
+        for (int way = is_cached ? BY_DISK : BY_HUB; way <= BY_HUB; way++) {
             assert_denied(f, ask_file(f, (enum way)way, &alice, &model, "weights.bin"),
                           "no-bin");
             assert_string_equal(f->err.filename, "weights.bin");
@@ -179,36 +182,103 @@ static void memory_does_not_answer_a_denied_file(void **state)
     assert_int_equal(ask_files(f, BY_MEMORY, &alice, &model, "weights.bin"), 0);
 }
 
-static void the_alternative_of_a_denied_file_is_named(void **state)
+/* What a commit has beside what is denied: the first one is the alternative. */
+static const struct {
+    const char *denied, *allowed[4];
+} alternatives[] = {
+    {"pytorch_model.bin", {"model.safetensors", "adapter_model.safetensors"}},
+    {"tensors.bin", {"tensors.safetensors", "model.safetensors"}},
+    {"a/other.bin", {"a/some.safetensors", "model.safetensors"}},
+    {"b/other.bin", {NULL, "model.safetensors", "b/c/other.safetensors"}},
+    {"pytorch_model-1-of-2.bin",
+     {"model-1-of-2.safetensors", "model.safetensors.index.json"}},
+    {"pytorch_model.bin",
+     {"model.safetensors.index.json", "adapter_model.safetensors",
+      "model-1-of-2.safetensors"}},
+    {"pytorch_model-1-of-3.bin",
+     {"model-1-of-2.safetensors", "adapter_model.safetensors",
+      "model-2-of-2.safetensors"}},
+    {"pytorch_model.fp16.bin", {"model.fp16.safetensors", "model.safetensors"}},
+    {"adapter_model.bin", {"adapter_model.safetensors", "model.safetensors"}},
+    {"tf_model.h5", {"model.safetensors", "adapter_model.safetensors"}},
+    {"consolidated.00.pth", {"consolidated.safetensors", "a.safetensors"}},
+    {"notes.txt", {NULL, "model.safetensors"}},
+};
+
+static void hub_commit_pair(struct fixture *f, size_t i, const char *repo)
 {
-    static const struct {
-        const char *denied, *alternative;
-    } pairs[] = {
-        {"pytorch_model.bin", "model.safetensors"},
-        {"tensors.bin", "tensors.safetensors"},
-        {"a/other.bin", "a/some.safetensors"},
-        {"b/other.bin", ""},
-        {"pytorch_model-1-of-2.bin", "model-1-of-2.safetensors"},
-    };
-    struct fixture *f = *state;
-    const struct hc_target target = {.id = "org/safe"};
     char commit[41];
 
-    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
-        test_hub_add(f->hub, pairs[i].denied, "pickle", 6, false);
-        if (*pairs[i].alternative)
-            test_hub_add(f->hub, pairs[i].alternative, "safe", 4, false);
+    test_hub_add(f->hub, alternatives[i].denied, "pickle", 6, false);
+    for (size_t n = 0; n < sizeof alternatives[i].allowed / sizeof(char *); n++) {
+        if (alternatives[i].allowed[n])
+            test_hub_add(f->hub, alternatives[i].allowed[n], "safe", 4, false);
     }
-    test_hub_commit(f->hub, "models/org/safe", "main", commit);
-    assert_int_equal(ask_file(f, BY_DISK, &alice, &target, "tensors.bin"), -1);
-    assert_string_equal(f->err.alternative, ""); /* no listing is cached */
-    assert_int_equal(ask_whole(f, BY_HUB, &alice, &target), 0);
-    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
-        assert_int_equal(ask_file(f, BY_DISK, &alice, &target, pairs[i].denied), -1);
-        assert_string_equal(f->err.alternative, pairs[i].alternative);
-        if (*pairs[i].alternative)
-            assert_non_null(strstr(f->err.message, pairs[i].alternative));
+    test_hub_commit(f->hub, repo, "main", commit);
+}
+
+static void assert_alternative(const struct fixture *f, const char *alternative)
+{
+    assert_int_equal(f->err.reason, HC_POLICY_DENIED);
+    assert_string_equal(f->err.alternative, alternative ? alternative : "");
+    if (alternative)
+        assert_non_null(strstr(f->err.message, alternative));
+}
+
+static void the_alternative_of_a_denied_file_is_named(void **state)
+{
+    struct fixture *f = *state;
+
+    policy_use(f, "version: 1\nrules:\n- name: no-pickle\n  action: deny\n  files: "
+                  "['*.bin', '*.h5', '*.pth', '*.txt']\n");
+    for (size_t i = 0; i < sizeof alternatives / sizeof *alternatives; i++) {
+        const char *denied = alternatives[i].denied;
+        char repo[32];
+        const struct hc_target target = {.id = repo + strlen("models/")};
+
+        (void)snprintf(repo, sizeof repo, "models/org/safe-%zu", i);
+        hub_commit_pair(f, i, repo);
+        assert_int_equal(ask_file(f, BY_HUB, &alice, &target, denied), -1);
+        assert_alternative(f, alternatives[i].allowed[0]);
     }
+}
+
+/* Once it is cached, it serves whatever its age. */
+static void the_hub_is_asked_for_the_listing_once(void **state)
+{
+    struct fixture *f = *state;
+
+    hub_commit_pair(f, 0, "models/org/model");
+    assert_int_equal(ask_file(f, BY_DISK, &alice, &model, "pytorch_model.bin"), 0);
+    assert_int_equal(ask_file(f, BY_HUB, &alice, &model, "pytorch_model.bin"), -1);
+    assert_alternative(f, "model.safetensors");
+    assert_int_equal(test_hub_count(f->hub, NULL, "/tree/"), 1);
+    assert_int_equal(test_hub_count(f->hub, NULL, "/resolve/"), 0);
+    assert_int_equal(ask_whole(f, BY_HUB, &bob, &model), 0);
+    resolver_fixture_age_ref(f, "main", 3600);
+    test_hub_clear_log(f->hub);
+    for (int way = BY_DISK; way <= BY_HUB; way++) {
+        assert_int_equal(ask_file(f, (enum way)way, &alice, &model, "pytorch_model.bin"),
+                         -1);
+        assert_alternative(f, "model.safetensors");
+    }
+    assert_int_equal(test_hub_count(f->hub, NULL, NULL), 0);
+}
+
+/* A hint is no reason to wait, nor for another failure. */
+static void a_denial_does_not_wait_for_a_hub_that_fails(void **state)
+{
+    const struct test_hub_rule failure = {.fault = TEST_HUB_STATUS, .number = 503};
+    struct fixture *f = *state;
+
+    test_hub_rule(f->hub, &failure);
+    assert_int_equal(ask_file(f, BY_HUB, &alice, &model, "weights.bin"), -1);
+    assert_alternative(f, NULL);
+    assert_int_equal(test_hub_count(f->hub, NULL, NULL), 1);
+    resolver_fixture_reopen(f, true);
+    assert_int_equal(ask_file(f, BY_DISK, &alice, &model, "weights.bin"), -1);
+    assert_alternative(f, NULL);
+    assert_int_equal(test_hub_count(f->hub, NULL, NULL), 1);
 }
 
 /* ---- snapshots --------------------------------------------------------------------- */
@@ -425,7 +495,7 @@ static void a_wrong_file_leaves_the_old_policy(void **state)
     policy_write("version: 1\nrules: nonsense\n");
     assert_int_equal(hc_resolver_load_policy(f->resolver, &f->err), -1);
     assert_non_null(strstr(f->err.message, "policy.yaml:2:8"));
-    assert_denied(f, ask_file(f, BY_DISK, &alice, &model, "weights.bin"), "no-bin");
+    assert_denied(f, ask_file(f, BY_HUB, &alice, &model, "weights.bin"), "no-bin");
 }
 
 /* The fact that holds for ever, until another policy is read. */
@@ -475,6 +545,8 @@ int main(void)
         test(a_denied_file_has_no_answer_from_hub_or_disk),
         test(memory_does_not_answer_a_denied_file),
         test(the_alternative_of_a_denied_file_is_named),
+        test(the_hub_is_asked_for_the_listing_once),
+        test(a_denial_does_not_wait_for_a_hub_that_fails),
         test(a_snapshot_is_complete_without_the_files_that_are_denied),
         test(a_remembered_snapshot_is_that_of_its_caller),
         test(a_snapshot_of_denied_files_alone_is_denied),
