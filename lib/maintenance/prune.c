@@ -89,6 +89,7 @@ struct repo_prune {
     struct hc_trash *trash; /* NULL in a dry run */
     struct found_leftovers found;
     struct hc_strings orphans; /* etags of blobs that were not taken after all */
+    bool needs_trash;          /* a blob waits there: it could not be moved back */
 };
 
 static int leftover_open_parent(const struct repo_prune *self,
@@ -260,6 +261,7 @@ static void orphans_note(void *ctx, const char *etag, const struct hc_hold *hold
 
     if (hold->by != HC_HELD_BY_NONE)
         (void)hc_strings_add(&self->orphans, etag, &unused);
+    self->needs_trash = self->needs_trash || hold->by == HC_HELD_BY_FAILURE;
 }
 
 static int repo_take_orphans(struct repo_prune *self, struct hc_error *err)
@@ -326,7 +328,7 @@ static int prune_leftovers(const struct hc_prune *prune, const struct hc_repo *r
     }
     if (result == 0)
         result = repo_prune_leftovers(&self, err);
-    if (trash)
+    if (trash && !self.needs_trash)
         hc_trash_empty(trash);
     found_leftovers_clear(&self.found);
     hc_strings_clear(&self.orphans);

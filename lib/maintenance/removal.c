@@ -6,6 +6,7 @@
 #include "removal.h"
 
 #include "repo_removal.h"
+#include "taken_refs.h"
 #include "trash.h"
 
 #include <base/list.h>
@@ -15,6 +16,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 struct hc_removal {
     struct hc_removal_scope scope;
@@ -237,10 +239,13 @@ static unsigned removal_sweep_repo(const struct hc_cache *cache,
     while (hc_directory_walk_next(&walk)) {
         HC_AUTO(hc_trash) *trash = NULL;
 
-        if (!hc_trash_is_expired(&walk, now_ms, age_ms))
-            continue;
-        trash = hc_trash_open(cache, repo, walk.name, &unused);
-        if (trash && hc_repo_removal_finish(cache, repo, trash, now_ms, &unused) == 0)
+        bool is_expired = hc_trash_is_expired(&walk, now_ms, age_ms);
+
+        if (S_ISDIR(walk.type))
+            trash = hc_trash_open(cache, repo, walk.name, &unused);
+        if (trash && hc_taken_refs_give_back(cache, repo, trash, NULL, &unused) == 0 &&
+            is_expired &&
+            hc_repo_removal_finish(cache, repo, trash, now_ms, &unused) == 0)
             finished++;
     }
     return finished;

@@ -5,6 +5,7 @@
  */
 #include "repo_removal.h"
 
+#include "taken_refs.h"
 #include "trash.h"
 #include "unused_blobs.h"
 
@@ -67,50 +68,6 @@ static void removal_forget_snapshot(const struct repo_removal *removal,
     hc_proof_drop(removal->cache, removal->repo, commit);
 }
 
-/* ---- refs -------------------------------------------------------------------------- */
-
-/* 1: moved; 0: it is gone; -1. In the trash its name is "<commit>.<number>". */
-static int ref_move(const struct repo_removal *removal, const char *commit,
-                    const char *ref, size_t number, bool goes_back, struct hc_error *err)
-{
-    HC_AUTO_CLOSE int refs = hc_directory_open(removal->folder, "refs");
-    const char *name;
-    HC_AUTO_CLOSE int dir = refs < 0 ? -1 : hc_directory_open_parent(refs, ref, &name);
-    char as[NAME_MAX + 1];
-
-    if (dir < 0)
-        return errno == ENOENT ? 0 : hc_fail_errno(err, errno, "open the ref '%s'", ref);
-    (void)hc_format(as, sizeof as, "%s.%zu", commit, number);
-    if (goes_back)
-        return hc_trash_give_back(removal->trash, "refs", as, dir, name, err);
-    return hc_trash_take(removal->trash, dir, name, "refs", as, err);
-}
-
-static void refs_give_back(const struct repo_removal *removal, const char *commit,
-                           const struct hc_strings *refs, size_t count)
-{
-    struct hc_error unused;
-
-    for (size_t i = 0; i < count; i++)
-        (void)ref_move(removal, commit, refs->items[i], i, true, &unused);
-}
-
-/* All or none. */
-static int refs_take(const struct repo_removal *removal, const char *commit,
-                     struct hc_strings *refs, struct hc_error *err)
-{
-    if (hc_repo_find_refs(removal->cache, removal->repo, commit, refs, err) < 0)
-        return -1;
-    for (size_t i = 0; i < refs->count; i++) {
-        if (ref_move(removal, commit, refs->items[i], i, false, err) < 0) {
-            refs_give_back(removal, commit, refs, i);
-            return -1;
-        }
-        removal_forget(removal, "refs", refs->items[i]);
-    }
-    return 0;
-}
-
 /* ---- one revision, or files of one ------------------------------------------------- */
 
 /* A process that was stopped for long has lost its bar: a caller may have a lease. */
@@ -122,23 +79,34 @@ static int commit_check_bar(const struct repo_removal *removal,
                : hc_fail(err, HC_CACHE_IO, "its removal was stopped for too long");
 }
 
+/* Refs that cannot be moved back stay in the trash, for the next sweep. */
+static void revision_give_back_refs(const struct repo_removal *removal,
+                                    struct hc_planned_part *part)
+{
+    struct hc_error failure;
+
+    if (hc_taken_refs_give_back(removal->cache, removal->repo, removal->trash,
+                                part->commit, &failure) < 0)
+        part->blob_hold = hc_hold_of_failure(&failure);
+}
+
 static int revision_take(const struct repo_removal *removal, struct hc_planned_part *part,
                          struct hc_error *err)
 {
     HC_AUTO_CLOSE int snapshots = hc_directory_open(removal->folder, "snapshots");
-    HC_AUTO_VALUE(hc_strings) refs = {0};
     int taken;
 
     if (snapshots < 0)
         return hc_fail_errno(err, errno, "open the snapshots");
-    if (refs_take(removal, part->commit, &refs, err) < 0)
-        return -1;
-    taken = commit_check_bar(removal, part, err);
+    taken = hc_taken_refs_take(removal->cache, removal->repo, removal->trash,
+                               part->commit, err);
+    if (taken == 0)
+        taken = commit_check_bar(removal, part, err);
     if (taken == 0)
         taken = hc_trash_take(removal->trash, snapshots, part->commit, "snapshots",
                               part->commit, err);
     if (taken < 0) {
-        refs_give_back(removal, part->commit, &refs, refs.count);
+        revision_give_back_refs(removal, part);
         return -1;
     }
     part->is_passed_over = taken == 0;
@@ -201,6 +169,9 @@ static void commit_bar(const struct repo_removal *removal, struct hc_planned_par
     struct hc_error err;
     int barred = hc_lease_bar(removal->cache, removal->repo, part->commit, bar, &err);
 
+    if (barred == 1 && hc_taken_refs_give_back_all(removal->cache, removal->repo,
+                                                   part->commit, &err) < 0)
+        barred = -1; /* refs that hold it may be in the trash of a removal that died */
     if (barred == 1) {
         hc_repo_plan_find_hold(removal->scope, removal->plan->request, part);
         return;
@@ -312,7 +283,6 @@ static void plan_note_failure(struct hc_repo_plan *plan, const struct hc_error *
 static void revision_clear(const struct repo_removal *removal, const char *commit)
 {
     char path[PATH_MAX];
-    HC_AUTO_VALUE(hc_strings) refs = {0};
     struct hc_error unused;
 
     (void)hc_format(path, sizeof path, "snapshots/%s", commit);
@@ -320,7 +290,8 @@ static void revision_clear(const struct repo_removal *removal, const char *commi
         return;
     hc_tree_drop(removal->cache, removal->repo, commit);
     hc_proof_drop(removal->cache, removal->repo, commit);
-    (void)refs_take(removal, commit, &refs, &unused);
+    (void)hc_taken_refs_take(removal->cache, removal->repo, removal->trash, commit,
+                             &unused);
 
     HC_AUTO_CLOSE int markers = hc_directory_open(removal->folder, ".no_exist");
 
@@ -509,8 +480,8 @@ static bool plan_takes_nothing(const struct hc_repo_plan *plan)
     return !plan->takes_folder;
 }
 
-/* Then the trash stays: the next sweep takes them by the pointers in it. */
-static bool plan_has_failed_blobs(const struct hc_repo_plan *plan)
+/* Then the trash stays: the next sweep takes blobs by the pointers in it. */
+static bool plan_needs_trash(const struct hc_repo_plan *plan)
 {
     for (size_t i = 0; i < plan->part_count; i++) {
         if (plan->parts[i].blob_hold.by == HC_HELD_BY_FAILURE)
@@ -552,7 +523,7 @@ void hc_repo_plan_carry_out(struct hc_removal_scope *scope, struct hc_repo_plan 
         plan_note_failure(plan, &err);
     removal_clear_revisions(&removal);
     plan->takes_folder = plan->takes_folder && removal_take_folder(&removal);
-    if (!plan_has_failed_blobs(plan))
+    if (!plan_needs_trash(plan))
         hc_trash_empty(trash);
     removal_lift_bars(&removal);
 }

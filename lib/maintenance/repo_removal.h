@@ -12,7 +12,8 @@
  *   7. with its last revision, the folder of the repo goes
  *   8. the trash is emptied, and the bars are lifted
  *
- * When the process dies after 4, the trash says what is left to do.
+ * When the process dies between 3 and 4, the next sweep or removal moves the refs back
+ * (taken_refs.h); after 4, the trash says what is left to do.
  */
 #ifndef HC_MAINTENANCE_REPO_REMOVAL_H
 #define HC_MAINTENANCE_REPO_REMOVAL_H

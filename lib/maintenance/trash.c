@@ -93,14 +93,14 @@ void hc_trash_close(struct hc_trash *trash)
 
 /* ---- taking and giving back -------------------------------------------------------- */
 
+/* Directories on the way are made, too. -1 and errno. */
 static int trash_open_kind(const struct hc_trash *trash, const char *kind)
 {
     int fd = hc_directory_open(trash->fd, kind);
+    struct hc_error unused;
 
-    if (fd >= 0 || errno != ENOENT)
+    if (fd >= 0 || errno != ENOENT || hc_file_mkdirs(trash->fd, kind, &unused) < 0)
         return fd;
-    if (mkdirat(trash->fd, kind, 0777) < 0 && errno != EEXIST)
-        return -1;
     return hc_directory_open(trash->fd, kind);
 }
 

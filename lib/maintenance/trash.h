@@ -9,7 +9,8 @@
  *     snapshots/<commit>/…   the pointers of a revision
  *     files/<number>         other pointers, or plain files in their places
  *     blobs/<etag>           blobs, or symlinks into the shared store (§1.9)
- *     refs/…, other/…        refs, and all else
+ *     refs/<commit>/<ref>    refs that named a revision (taken_refs.h)
+ *     other/…                all else
  *
  * A trash belongs to one thread.
  */

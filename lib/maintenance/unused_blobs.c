@@ -141,26 +141,32 @@ static struct hc_hold blob_take(const struct hc_unused_blobs *blobs, const char 
 
 /* ---- all of them ------------------------------------------------------------------- */
 
-/* A blob of that name has come meanwhile, or none has and this one returns. */
-static void blob_give_back(const struct hc_unused_blobs *blobs, const char *etag)
+/* A blob of that name has come meanwhile, or none has and this one returns. One that
+ * cannot be moved back waits in the trash. */
+static void blob_give_back(const struct hc_unused_blobs *blobs, const char *etag,
+                           const struct hc_hold *hold)
 {
     HC_AUTO_CLOSE int dir = repo_open_directory(blobs, "blobs");
-    const struct hc_hold hold = hold_by_transfer();
-    struct hc_error unused;
+    struct hc_hold failed;
+    struct hc_error err;
+    int given =
+        dir < 0 ? hc_fail_errno(&err, errno, "open the blobs of '%s'", blobs->repo->id)
+                : hc_trash_give_back(blobs->trash, "blobs", etag, dir, etag, &err);
 
-    if (dir >= 0 &&
-        hc_trash_give_back(blobs->trash, "blobs", etag, dir, etag, &unused) >= 0)
-        blob_note(blobs, etag, &hold);
+    if (given < 0)
+        failed = hc_hold_of_failure(&err);
+    blob_note(blobs, etag, given < 0 ? &failed : hold);
 }
 
 static void blobs_give_back(const struct hc_unused_blobs *blobs,
-                            const struct hc_pointed_blobs *used)
+                            const struct hc_pointed_blobs *used,
+                            const struct hc_hold *hold)
 {
     HC_AUTO_VALUE(hc_directory_walk) walk = hc_trash_walk(blobs->trash, "blobs");
 
     while (hc_directory_walk_next(&walk)) {
         if (hc_pointed_blobs_have(used, walk.name))
-            blob_give_back(blobs, walk.name);
+            blob_give_back(blobs, walk.name, hold);
     }
 }
 
@@ -169,11 +175,12 @@ static int used_read(const struct hc_unused_blobs *blobs, struct used_blobs *use
                      struct hc_error *err)
 {
     int64_t began_ms = hc_monotonic_ms(), took_ms;
+    const struct hc_hold hold = hold_by_transfer();
 
     hc_pointed_blobs_clear(&used->blobs);
     if (pointed_read_repo(blobs, &used->blobs, err) < 0)
         return -1;
-    blobs_give_back(blobs, &used->blobs);
+    blobs_give_back(blobs, &used->blobs, &hold);
     took_ms = hc_monotonic_ms() - began_ms;
     used->until_ms =
         began_ms + took_ms +
@@ -225,7 +232,7 @@ int hc_unused_blobs_take(const struct hc_unused_blobs *blobs, struct hc_error *e
 {
     HC_AUTO_VALUE(hc_pointed_blobs) led = {0};
     struct used_blobs used = {0};
-    struct hc_error unused;
+    struct hc_error failure;
 
     if (pointed_read_trash(blobs, &led, err) < 0)
         return -1;
@@ -234,8 +241,11 @@ int hc_unused_blobs_take(const struct hc_unused_blobs *blobs, struct hc_error *e
         return -1;
     }
     blobs_take_unused(blobs, &led, &used);
-    if (used_read(blobs, &used, &unused) < 0) /* all go back: any may be used */
-        blobs_give_back(blobs, &led);
+    if (used_read(blobs, &used, &failure) < 0) {
+        const struct hc_hold hold = hc_hold_of_failure(&failure);
+
+        blobs_give_back(blobs, &led, &hold); /* any may be used */
+    }
     hc_pointed_blobs_clear(&used.blobs);
     blobs_note_taken(blobs);
     return 0;

@@ -2,7 +2,8 @@
 /*
  * Promise: whichever system call of a removal fails, and before whichever the process
  * dies, no pointer dangles and no ref names a snapshot that is not there; what was not
- * selected is whole; and the next sweep and removal complete it.
+ * selected is whole; after the next sweep, the revision is there with its files and refs,
+ * or nothing of it is; and another removal completes it.
  */
 #include "fault.h"
 #include "removal_fixture.h"
@@ -56,14 +57,31 @@ static void assert_other_is_whole(const struct fixture *f)
     assert_true(temp_dir_has(f->dir, FOLDER "refs/v1"));
 }
 
-/* What an hour later the sweep, a prune and another removal leave. */
-static void assert_is_completed(const struct fixture *f)
+/* With its refs and files, or without any. */
+static void assert_is_whole_or_gone(const struct fixture *f)
 {
-    int64_t now_ms = hc_volume_now_ms(f->cache) + LATER_MS;
+    static const char *const parts[] = {"refs/main",
+                                        "refs/refs/pr/1",
+                                        "snapshots/" COMMIT "/sub/dir/c",
+                                        "snapshots/" COMMIT "/sub/b",
+                                        "blobs/" BLOB_B,
+                                        "blobs/" BLOB_C};
+    bool is_there = temp_dir_has(f->dir, FOLDER "snapshots/" COMMIT);
+    char path[PATH_MAX];
+
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        (void)snprintf(path, sizeof path, FOLDER "%s", parts[i]);
+        if (temp_dir_has(f->dir, path) != is_there)
+            fail_msg("'%s' is %s", parts[i], is_there ? "gone" : "there");
+    }
+}
+
+/* As two hours later: what no ref names by then goes. */
+static void prune_later(const struct fixture *f, int64_t now_ms)
+{
     const struct hc_removal_options options = {.now_ms = now_ms};
     struct hc_prune_result result = {0};
     struct hc_error err;
-    unsigned leases;
     HC_AUTO(hc_removal) *removal =
         hc_removal_new(f->cache, &options, &result.revisions, &err);
     const struct hc_prune prune = {.cache = f->cache,
@@ -72,11 +90,21 @@ static void assert_is_completed(const struct fixture *f)
                                    .unused_for_ms = 1,
                                    .now_ms = now_ms};
 
-    (void)hc_removal_sweep(f->cache, now_ms, HC_TRASH_EXPIRY_MS);
-    (void)hc_lease_sweep(f->cache, now_ms, &leases);
-    remove_first(f);
     assert_int_equal(hc_prune_repo(&prune, &f->repo, &err), 0);
     hc_prune_result_clear(&result);
+}
+
+/* What the sweep leaves when the removal has expired, and then another and a prune. */
+static void assert_is_completed(const struct fixture *f)
+{
+    int64_t now_ms = hc_volume_now_ms(f->cache) + LATER_MS;
+    unsigned leases;
+
+    (void)hc_removal_sweep(f->cache, now_ms, HC_TRASH_EXPIRY_MS);
+    assert_is_whole_or_gone(f);
+    (void)hc_lease_sweep(f->cache, now_ms, &leases);
+    remove_first(f);
+    prune_later(f, now_ms);
     assert_other_is_whole(f);
     assert_no_trash(f);
     assert_false(temp_dir_has(f->dir, FOLDER "snapshots/" COMMIT));
@@ -136,6 +164,20 @@ static bool remove_and_die(const struct fixture *f, unsigned n)
     return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
 }
 
+/* At once: a prune removes nothing that had a ref, and a sweep moves the refs back. */
+static void assert_refs_are_not_lost(const struct fixture *f, bool by_prune)
+{
+    int64_t now_ms = hc_volume_now_ms(f->cache);
+
+    if (!temp_dir_has(f->dir, FOLDER "snapshots/" COMMIT))
+        return;
+    if (by_prune)
+        prune_later(f, now_ms + LATER_MS);
+    assert_true(temp_dir_has(f->dir, FOLDER "snapshots/" COMMIT));
+    (void)hc_removal_sweep(f->cache, now_ms, HC_TRASH_EXPIRY_MS);
+    assert_is_whole_or_gone(f);
+}
+
 static void a_removal_that_dies_before_any_call_is_completed_later(void **state)
 {
     struct fixture *f = *state;
@@ -146,6 +188,7 @@ static void a_removal_that_dies_before_any_call_is_completed_later(void **state)
         put_revisions(f);
         is_killed = remove_and_die(f, n);
         assert_other_is_whole(f);
+        assert_refs_are_not_lost(f, n % 2);
         assert_is_completed(f);
     }
     print_message("%u calls\n", n - 2);
