@@ -208,8 +208,10 @@ def walk(path):
 def sample(shared):
     """Files come and go while they are counted. What is still there after the last one was found was
     there at that moment together: so much the cache had for sure."""
-    inodes, paths = {}, {}
+    inodes, paths, snapshots = {}, {}, set()
     for path, status in walk(shared.cache):
+        if os.path.basename(os.path.dirname(path)) == "snapshots":
+            snapshots.add(path)
         kind = "small" if not stat.S_ISREG(status.st_mode) or status.st_size < EDGE else \
             "partial" if path.endswith(".incomplete") else \
             "trash" if "/.hubcache/trash/" in path else "other"
@@ -220,7 +222,6 @@ def sample(shared):
     rooms = collections.Counter()
     for kind, room in inodes.values():
         rooms[kind] += room
-    snapshots = {str(path) for path in shared.cache.glob("*/snapshots/*")}
     shared.evictions += len(shared.snapshots - snapshots)
     shared.snapshots = snapshots
     shared.samples.append(Sample(time.monotonic(), sum(rooms.values()), rooms["partial"],
