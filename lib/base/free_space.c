@@ -17,10 +17,12 @@
  *               the other for what is still missing, and measures again whenever one
  *               says that it freed something. A reclaimer also measures what the cache
  *               occupies if that is not known yet; if it cannot, the limit does not hold.
- *   paused      all were asked, it is still short, and a reclaimer expects that it may
- *               free more later: the turn goes to the next, and the request is back after
- *               a while, as long as its caller waits.
- *   refused     all were asked, and none expects more: NO_SPACE.
+ *   paused      all were asked, it is still short, and would fit beside what is leased,
+ *               pinned or kept: all else may go soon, be it fetched, in the trash of a
+ *               removal, or counted wrongly. The turn goes to the next, and the request
+ *               is back after a while, as long as its caller waits.
+ *   refused     all were asked, and it fits not even then; or nothing has come or gone
+ *               for HC_SPACE_STILL_MS, and no earlier download is to come: NO_SPACE.
  *
  * Only the queue is guarded by the lock: a reclaimer works on the volume, and no lock is
  * held meanwhile.
@@ -33,10 +35,11 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <sys/queue.h>
 #include <sys/statvfs.h>
 
-enum { ROUNDS_MAX = 8, PAUSE_MIN_MS = 100, PAUSE_MAX_MS = 1600 };
+enum { ROUNDS_MAX = 8, PAUSE_MIN_MS = 100, PAUSE_MAX_MS = 1600, HELD_SIZE = 192 };
 
 /* A request that waits or reclaims, on the stack of its thread. */
 struct space_turn {
@@ -65,6 +68,7 @@ struct space_balance {
     uint64_t reserved;   /* for others, of those that are free */
     uint64_t limit;      /* that refuses it; 0: the volume does */
     bool is_unmeasured;  /* there is a limit, and what the cache occupies is not known */
+    struct hc_space_held held; /* by what, as the reclaimers say */
 };
 
 static uint64_t size_subtract(uint64_t a, uint64_t b)
@@ -181,67 +185,132 @@ static int turn_begin(struct hc_free_space *space, struct space_turn *turn,
     return waited;
 }
 
+/* What is there now; what holds it, only a reclaimer finds out. */
+static void balance_update(struct space_balance *balance,
+                           const struct hc_free_space *space,
+                           const struct hc_space_request *request)
+{
+    struct hc_space_held held = balance->held;
+
+    *balance = space_compare(space, request);
+    balance->held = held;
+}
+
 /* Again while it frees something: downloads of other processes may have the room that was
- * made by the time that this one looks. Returns whether it may free more later. */
-static bool space_ask_reclaimer(const struct hc_free_space *space, size_t number,
+ * made by the time that this one looks. */
+static void space_ask_reclaimer(const struct hc_free_space *space, size_t number,
                                 const struct hc_space_request *request,
                                 struct space_balance *balance)
 {
     for (int i = 0; i < ROUNDS_MAX && !balance_has_room(balance); i++) {
-        uint64_t freed =
-            space->reclaim[number](space->ctx[number], request, balance->missing);
-
-        if (freed == 0 || freed == HC_RECLAIM_LATER)
-            return freed == HC_RECLAIM_LATER;
-        *balance = space_compare(space, request);
+        if (space->reclaim[number](space->ctx[number], request, balance->missing,
+                                   &balance->held) == 0)
+            return;
+        balance_update(balance, space, request);
     }
-    return false;
 }
 
-/* 1 there is room now; 0 all reclaimers were asked, and there is not, but may be later;
- * -1 the caller has left. */
+/* 1 there is room now; 0 all reclaimers were asked, and there is not; -1 the caller has
+ * left. */
 static int space_take_turn(struct hc_free_space *space,
                            const struct hc_space_request *request,
-                           struct space_balance *balance, bool *may_wait,
-                           struct hc_error *err)
+                           struct space_balance *balance, struct hc_error *err)
 {
     struct space_turn turn;
 
-    *may_wait = false;
-
     if (turn_begin(space, &turn, request->cancellation, err) < 0)
         return -1;
-    *balance = space_compare(space, request); /* another thread may have freed it */
+    balance_update(balance, space, request); /* another thread may have freed it */
     for (size_t i = 0; i < space->count; i++)
-        *may_wait = space_ask_reclaimer(space, i, request, balance) || *may_wait;
+        space_ask_reclaimer(space, i, request, balance);
     if (balance->is_unmeasured) /* perhaps no more, though nothing was freed */
-        *balance = space_compare(space, request);
+        balance_update(balance, space, request);
     turn_end(space, &turn);
-    if (balance->missing > 0 && hc_cancellation_check(request->cancellation, err) < 0)
+    if (!balance_has_room(balance) &&
+        hc_cancellation_check(request->cancellation, err) < 0)
         return -1;
     return balance->missing == 0;
 }
 
-/* As above; 0 is for good. A pause keeps no turn: what the request waits for may need
- * one itself. */
+/* Whether the bytes would fit if all of the cache went that is not held for good. What
+ * moves from one sum to the next meanwhile counts in both: then the request waits. */
+static bool space_may_have(const struct hc_free_space *space,
+                           const struct hc_space_request *request,
+                           const struct hc_space_held *held)
+{
+    uint64_t limit = atomic_load(&space->limit), floor = atomic_load(&space->floor);
+    uint64_t stays = hc_size_add(held->leased, hc_size_add(held->pinned, held->kept));
+    uint64_t wanted = hc_size_add(request->needed, stays);
+    struct hc_claimed claimed = {0};
+    uint64_t available, occupied;
+
+    if (!held->is_known || !space->occupied || (limit > 0 && wanted > limit))
+        return false;
+    if (!volume_find_free(request->fd, &available))
+        return true;
+    if (request->claimed)
+        claimed = request->claimed(request->ctx);
+    return space->occupied(space->occupied_ctx, &occupied) > 0 &&
+           hc_size_add(wanted, floor) <=
+               hc_size_add(available, hc_size_add(claimed.arrived, occupied));
+}
+
+/* Whether nothing has come or gone for so long that nothing will. */
+static bool balance_is_still(const struct space_balance *balance, uint64_t *missing,
+                             int64_t *since_ms)
+{
+    int64_t now_ms = hc_monotonic_ms();
+
+    if (*since_ms == 0 || balance->missing != *missing || balance->reserved > 0)
+        *since_ms = now_ms;
+    *missing = balance->missing;
+    return now_ms - *since_ms >= HC_SPACE_STILL_MS;
+}
+
+/* As space_take_turn(); 0 is for good. A pause keeps no turn: what the request waits for
+ * may need one itself. */
 static int space_reclaim(struct hc_free_space *space,
                          const struct hc_space_request *request,
                          struct space_balance *balance, struct hc_error *err)
 {
-    int64_t pause_ms = PAUSE_MIN_MS;
-    bool may_wait;
+    int64_t pause_ms = PAUSE_MIN_MS, still_since_ms = 0;
+    uint64_t missing = 0;
 
     for (;;) {
-        int has_room = space_take_turn(space, request, balance, &may_wait, err);
+        int has_room = space_take_turn(space, request, balance, err);
 
-        if (has_room != 0 || !may_wait)
+        if (has_room != 0 || !space_may_have(space, request, &balance->held) ||
+            balance_is_still(balance, &missing, &still_since_ms))
             return has_room;
         if (hc_cancellation_sleep(request->cancellation, pause_ms, err) < 0)
             return -1;
-        *balance = space_compare(space, request);
+        balance_update(balance, space, request);
         if (balance_has_room(balance))
             return 1;
         pause_ms = 2 * pause_ms < PAUSE_MAX_MS ? 2 * pause_ms : PAUSE_MAX_MS;
+    }
+}
+
+/* "; the rest: 3 bytes leased, 4 bytes pinned", as far as it is known. */
+static void held_describe(const struct hc_space_held *held, char text[HELD_SIZE])
+{
+    const struct {
+        uint64_t bytes;
+        const char *what;
+    } rows[] = {{held->leased, "leased"},
+                {held->pinned, "pinned"},
+                {held->kept, "kept by the policy"},
+                {held->fetched, "being fetched"}};
+    const char *before = "; the rest: ";
+    int length = 0;
+
+    text[0] = '\0';
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (rows[i].bytes == 0)
+            continue;
+        length += snprintf(text + length, HELD_SIZE - (size_t)length,
+                           "%s%" PRIu64 " bytes %s", before, rows[i].bytes, rows[i].what);
+        before = ", ";
     }
 }
 
@@ -249,20 +318,22 @@ static int space_refuse(struct hc_free_space *space,
                         const struct hc_space_request *request,
                         const struct space_balance *balance, struct hc_error *err)
 {
+    char held[HELD_SIZE];
+
     (void)atomic_fetch_add(&space->refusals, 1);
+    held_describe(&balance->held, held);
     if (balance->limit > 0)
         (void)hc_fail(err, HC_NO_SPACE,
                       "the cache may take %" PRIu64
                       " bytes (cache-limit), of which %" PRIu64 " are free, %" PRIu64
-                      " are needed, and the rest is in use: end "
-                      "leases, unpin, or raise the limit",
-                      balance->limit, balance->free_bytes, request->needed);
+                      " are needed%s: end leases, unpin, or raise the limit",
+                      balance->limit, balance->free_bytes, request->needed, held);
     else
         (void)hc_fail(err, HC_NO_SPACE,
                       "the cache volume has %" PRIu64 " bytes free (%" PRIu64
                       " more are promised to running downloads), %" PRIu64
-                      " are needed: make room, or use a larger volume",
-                      balance->free_bytes, balance->reserved, request->needed);
+                      " are needed%s: make room, or use a larger volume",
+                      balance->free_bytes, balance->reserved, request->needed, held);
     err->needed_bytes = request->needed;
     err->free_bytes = balance->free_bytes;
     err->limit_bytes = balance->limit;

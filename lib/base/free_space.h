@@ -40,17 +40,24 @@ struct hc_space_request {
     struct hc_cancellation *cancellation; /* Optional: of the caller that needs them */
 };
 
+/* What a reclaimer has left, because something holds it. */
+struct hc_space_held {
+    bool is_known;
+    uint64_t leased, pinned, kept; /* bytes that stay, whatever is short */
+    uint64_t fetched;              /* of what is being fetched: it may go afterwards */
+};
+
 /*
  * Makes `bytes` bytes free, or as many as it can, and returns how many it freed. It keeps
  * what the request's download may use. It runs on the thread of the download that needs
  * the space, holds no lock of hc_free_space, is never called by two threads at once, must
  * not ask for space itself, and ends soon after the request's cancellation is set. With
  * no `bytes` it is only asked to find out what the cache occupies, if it can: then it
- * returns 1. HC_RECLAIM_LATER: nothing can go now, but something may soon.
+ * returns 1. One that knows what holds the rest says so in `held`, if that was all that
+ * it could do.
  */
-#define HC_RECLAIM_LATER UINT64_MAX
 typedef uint64_t (*hc_reclaim_fn)(void *ctx, const struct hc_space_request *request,
-                                  uint64_t bytes);
+                                  uint64_t bytes, struct hc_space_held *held);
 
 /* 1 and the bytes of the volume that the cache occupies, partial files not included; 0:
  * they are not known. */
@@ -100,12 +107,16 @@ bool hc_free_space_has(struct hc_free_space *space,
 
 /*
  * 0 when the volume has the bytes, after the reclaimers were asked if need be. Else
- * NO_SPACE, which names the bytes that are needed, those that are free by then and the
- * limit if that refuses, or CANCELLED or DEADLINE_EXCEEDED when the caller leaves while
- * it waits. Requests that wait have the reclaimers in the order in which they came. It
- * waits as long as a reclaimer expects to free more; without a cancellation, forever. For
- * more than the whole volume or the limit holds no reclaimer is asked.
+ * NO_SPACE, which names the bytes that are needed, those that are free by then, what
+ * holds the rest, and the limit if that refuses, or CANCELLED or DEADLINE_EXCEEDED when
+ * the caller leaves while it waits. Requests that wait have the reclaimers in the order
+ * in which they came. When the bytes would fit beside what a reclaimer says is leased,
+ * pinned and kept, it waits for the rest to go, as long as its caller does, until nothing
+ * has come or gone for HC_SPACE_STILL_MS. For more than the whole volume or the limit
+ * holds no reclaimer is asked.
  */
+enum { HC_SPACE_STILL_MS = 60 * 1000 };
+
 int hc_free_space_require(struct hc_free_space *space,
                           const struct hc_space_request *request, struct hc_error *err);
 

@@ -206,7 +206,7 @@ unsigned hc_claim_sweep(const struct hc_cache *cache, int64_t now_ms)
 /* First what a sweep would remove anyway, then partial files of more than an hour, then
  * all. (A file of just now may be dated after `now_ms`: -1 keeps none of them either.) */
 uint64_t hc_claim_reclaim(void *cache, const struct hc_space_request *request,
-                          uint64_t bytes)
+                          uint64_t bytes, struct hc_space_held *held)
 {
     static const int64_t keep_ms[] = {HC_PARTIAL_KEEP_MS, INT64_C(3600) * 1000, -1};
     struct sweep sweep = {.cache = cache,
@@ -214,6 +214,7 @@ uint64_t hc_claim_reclaim(void *cache, const struct hc_space_request *request,
                           .folder = request->folder,
                           .wanted = bytes};
 
+    (void)held;
     for (size_t i = 0; i < sizeof keep_ms / sizeof *keep_ms; i++) {
         sweep.keep_ms = keep_ms[i];
         sweep_claims(&sweep);

@@ -29,6 +29,6 @@ unsigned hc_claim_sweep(const struct hc_cache *cache, int64_t now_ms);
  * *.incomplete file that no claim names: it is another client's.
  */
 uint64_t hc_claim_reclaim(void *cache, const struct hc_space_request *request,
-                          uint64_t bytes);
+                          uint64_t bytes, struct hc_space_held *held);
 
 #endif

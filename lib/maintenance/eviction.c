@@ -57,9 +57,8 @@ struct eviction_run {
     size_t *planned;
     size_t planned_count, planned_room;
     uint64_t planned_bytes, held_bytes;
-    uint64_t passing_bytes; /* may go soon: held for a transfer, or orphans */
-    bool has_moved;         /* a candidate was used since the list was made */
-    bool is_stale;          /* the list, and it is too early for another scan */
+    struct hc_space_held held; /* the same by its kinds */
+    bool has_moved;            /* a candidate was used since the list was made */
 };
 
 /* ---- what is missing --------------------------------------------------------------- */
@@ -227,6 +226,35 @@ static bool candidate_is_in_place(struct eviction_run *run,
     return false;
 }
 
+/* NULL: what cannot be found out is of no kind. */
+static uint64_t *held_kind(struct hc_space_held *held, enum hc_held_by by)
+{
+    switch (by) {
+    case HC_HELD_BY_LEASE:
+        return &held->leased;
+    case HC_HELD_BY_PIN:
+        return &held->pinned;
+    case HC_HELD_BY_KEEP:
+    case HC_HELD_BY_RETENTION:
+        return &held->kept;
+    case HC_HELD_BY_TRANSFER:
+        return &held->fetched;
+    case HC_HELD_BY_NONE:
+    case HC_HELD_BY_FAILURE:
+        break;
+    }
+    return NULL;
+}
+
+static void plan_note_held(struct eviction_run *run, enum hc_held_by by, uint64_t bytes)
+{
+    uint64_t *kind = held_kind(&run->held, by);
+
+    run->held_bytes = hc_size_add(run->held_bytes, bytes);
+    if (kind)
+        *kind = hc_size_add(*kind, bytes);
+}
+
 static int plan_consider(struct eviction_run *run, size_t number, int64_t now_ms,
                          struct hc_error *err)
 {
@@ -240,9 +268,7 @@ static int plan_consider(struct eviction_run *run, size_t number, int64_t now_ms
     hold = candidate_find_hold(run->eviction, candidate, &repo, now_ms);
     if (hold.by == HC_HELD_BY_NONE)
         return plan_add(run, number, err);
-    run->held_bytes = hc_size_add(run->held_bytes, candidate->bytes);
-    if (hold.by == HC_HELD_BY_TRANSFER || hold.by == HC_HELD_BY_FAILURE)
-        run->passing_bytes = hc_size_add(run->passing_bytes, candidate->bytes);
+    plan_note_held(run, hold.by, candidate->bytes);
     if (!run->result || run->result->kept_count == HC_EVICTION_KEPT_MAX)
         return 0;
     return hc_removal_add_kept(run->result, &repo, candidate->commit, &hold, err);
@@ -256,8 +282,7 @@ static int plan_make(struct eviction_run *run, struct hc_error *err)
 
     run->planned_count = 0;
     run->planned_bytes = run->held_bytes = 0;
-    run->passing_bytes = list->orphan_bytes;
-    run->is_stale = false;
+    run->held = (struct hc_space_held){.is_known = true};
     if (run->result)
         run->result->kept_count = 0;
     for (size_t i = 0; i < list->count && run->planned_bytes < wanted; i++) {
@@ -327,12 +352,9 @@ static int run_plan(struct eviction_run *run, struct hc_error *err)
         return -1;
     if (plan_make(run, err) < 0)
         return -1;
-    if (run->planned_bytes >= run->missing)
+    if (run->planned_bytes >= run->missing || age_ms < candidates_pause_ms(list))
         return 0;
-    if (age_ms >= candidates_pause_ms(list))
-        return run_look_again(run, err);
-    run->is_stale = true;
-    return 0;
+    return run_look_again(run, err);
 }
 
 /* ---- the removal ------------------------------------------------------------------- */
@@ -503,20 +525,8 @@ int hc_eviction_run(struct hc_eviction *eviction,
     return begun <= 0 ? begun : run_finish(&run, result, err);
 }
 
-/* Whether there would be room if all that is being fetched were there and had gone. */
-static bool run_may_succeed(const struct eviction_run *run)
-{
-    struct hc_claimed claimed = {0};
-    uint64_t bytes = hc_size_add(run->planned_bytes, run->passing_bytes);
-
-    if (run->space->claimed)
-        claimed = run->space->claimed(run->space->ctx);
-    bytes = hc_size_add(bytes, hc_size_add(claimed.reserved, claimed.arrived));
-    return run->is_stale || bytes >= run->missing;
-}
-
 uint64_t hc_eviction_reclaim(void *ctx, const struct hc_space_request *space,
-                             uint64_t bytes)
+                             uint64_t bytes, struct hc_space_held *held)
 {
     struct hc_eviction *eviction = ctx;
     const struct hc_eviction_request request = {.cancellation = space->cancellation};
@@ -536,9 +546,8 @@ uint64_t hc_eviction_reclaim(void *ctx, const struct hc_space_request *space,
         return begun == 0;
     if (run_finish(&run, &result, &unused) < 0)
         return 0;
-    if (run.missing == 0)
-        return 1; /* how much it is, the caller measures */
-    return run_may_succeed(&run) ? HC_RECLAIM_LATER : 0;
+    *held = run.held;
+    return run.missing == 0; /* how much it is, the caller measures */
 }
 
 void hc_eviction_counts(struct hc_eviction *eviction, struct hc_eviction_counts *counts)

@@ -14,7 +14,8 @@
  *              is passed over. When the list has too few, the cache is scanned anew, and
  *              planned once more
  *   impossible all that may go is too little for a download, also after the cache was
- *              measured anew: nothing is removed
+ *              measured anew: nothing is removed, and whether the download waits for more
+ *              to go, base/free_space.h decides
  *   removing   one revision after the other, until enough is free
  *
  * It frees a twentieth of the limit or floor more than is missing, if so much may go, so
@@ -57,12 +58,10 @@ int hc_eviction_measure(struct hc_eviction *eviction, bool is_urgent,
 
 /*
  * A reclaimer (base/free_space.h), whose `ctx` is a struct hc_eviction. It removes
- * nothing when all that may go is too little. It says HC_RECLAIM_LATER when there would
- * be enough if what is being fetched were there, and had gone: so a request is refused
- * at once when leases, pins, the policy and its own bytes take more than there is.
+ * nothing when all that may go is too little, and says what holds the rest.
  */
 uint64_t hc_eviction_reclaim(void *ctx, const struct hc_space_request *space,
-                             uint64_t bytes);
+                             uint64_t bytes, struct hc_space_held *held);
 
 /* Since it was made. */
 struct hc_eviction_counts {

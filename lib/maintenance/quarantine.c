@@ -606,13 +606,13 @@ unsigned hc_quarantine_sweep(const struct hc_cache *cache, int64_t now_ms)
 }
 
 uint64_t hc_quarantine_reclaim(void *cache, const struct hc_space_request *request,
-                               uint64_t bytes)
+                               uint64_t bytes, struct hc_space_held *held)
 {
     HC_AUTO_VALUE(quarantine_listing) listing = {0};
     HC_AUTO_CLOSE int dir = bytes > 0 ? quarantine_open(cache, &listing) : -1;
     uint64_t freed = 0;
 
-    (void)request; /* nothing in the quarantine is of use to a download */
+    (void)request, (void)held; /* nothing in the quarantine is of use to a download */
     for (size_t i = 0; i < listing.count && freed < bytes; i++)
         freed += quarantine_remove(dir, &listing.files[i]);
     hc_occupancy_remove(hc_cache_occupancy(cache), freed);

@@ -78,6 +78,6 @@ unsigned hc_quarantine_sweep(const struct hc_cache *cache, int64_t now_ms);
 
 /* A reclaimer (base/free_space.h), whose `cache` is a struct hc_cache: the oldest go. */
 uint64_t hc_quarantine_reclaim(void *cache, const struct hc_space_request *request,
-                               uint64_t bytes);
+                               uint64_t bytes, struct hc_space_held *held);
 
 #endif

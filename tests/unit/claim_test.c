@@ -387,8 +387,9 @@ static void abandon_partial(struct fixture *f, const char *folder, size_t size,
 static uint64_t reclaim(struct fixture *f, const char *folder, uint64_t bytes)
 {
     const struct hc_space_request request = {.folder = folder};
+    struct hc_space_held unused;
 
-    return hc_claim_reclaim(f->cache, &request, bytes);
+    return hc_claim_reclaim(f->cache, &request, bytes, &unused);
 }
 
 static void a_reclaim_removes_abandoned_partial_files_of_other_repos(void **state)

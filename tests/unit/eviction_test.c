@@ -15,6 +15,7 @@
 #include <claim/lease.h>
 #include <maintenance/eviction.h>
 #include <maintenance/orphans.h>
+#include <maintenance/trash.h>
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -138,6 +139,17 @@ static int require_room(struct fixture *f, uint64_t bytes)
     const struct hc_space_request request = {.fd = hc_cache_fd(f->cache),
                                              .folder = "models--org--new",
                                              .needed = bytes};
+
+    return hc_free_space_require(hc_cache_free_space(f->cache), &request, &f->err);
+}
+
+static int require_room_until(struct fixture *f, uint64_t bytes, int64_t deadline_ms)
+{
+    HC_AUTO(hc_cancellation) *cancellation = hc_cancellation_new(deadline_ms);
+    const struct hc_space_request request = {.fd = hc_cache_fd(f->cache),
+                                             .folder = "models--org--new",
+                                             .needed = bytes,
+                                             .cancellation = cancellation};
 
     return hc_free_space_require(hc_cache_free_space(f->cache), &request, &f->err);
 }
@@ -332,12 +344,7 @@ static void a_download_waits_for_an_orphan_blob_that_goes_soon(void **state)
 {
     struct fixture *f = *state;
     HC_AUTO(hc_eviction) *eviction = eviction_of(f);
-    HC_AUTO(hc_cancellation) *soon = hc_cancellation_new(hc_monotonic_ms() + 1);
     const struct hc_repo repo = repo_number(1);
-    const struct hc_space_request request = {.fd = hc_cache_fd(f->cache),
-                                             .folder = "models--org--new",
-                                             .needed = ROOM,
-                                             .cancellation = soon};
     int64_t now_ms = hc_volume_now_ms(f->cache);
 
     assert_non_null(eviction);
@@ -347,14 +354,97 @@ static void a_download_waits_for_an_orphan_blob_that_goes_soon(void **state)
     temp_dir_write(f->dir, "models--org--repo-01/blobs/" BLOB_C, "orphan");
     measure(f);
     hc_free_space_set_bounds(hc_cache_free_space(f->cache), 3 * ROOM, 0);
-    assert_int_equal(hc_free_space_require(hc_cache_free_space(f->cache), &request,
-                                           &f->err),
-                     -1);
+    assert_int_equal(require_room_until(f, ROOM, hc_monotonic_ms() + 1), -1);
     assert_int_equal(f->err.reason, HC_DEADLINE_EXCEEDED);
     assert_int_equal(hc_orphans_remove(f->cache, &repo, now_ms, NULL), 0);
     assert_true(hc_orphans_remove(f->cache, &repo, now_ms + 2 * HC_ORPHAN_AGE_MS, NULL) >
                 0);
     assert_int_equal(require_room(f, ROOM), 0);
+    assert_left(f, "12");
+}
+
+/* What a killed process has moved to the trash, so many seconds ago. */
+static void put_trash(const struct fixture *f, unsigned age_s)
+{
+    static const char trash[] = ".hubcache/trash/models--org--repo-01/01234567";
+    char bytes[5000];
+
+    (void)memset(bytes, 'x', sizeof bytes);
+    bytes[sizeof bytes - 1] = '\0';
+    temp_dir_write(f->dir, ".hubcache/trash/models--org--repo-01/01234567/blobs/" BLOB_C,
+                   bytes);
+    set_times(f, trash, time(NULL) - (time_t)age_s);
+}
+
+static void the_trash_of_a_killed_process_goes_before_a_revision(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_eviction) *eviction = eviction_of(f);
+
+    assert_non_null(eviction);
+    put_revisions(f, 2);
+    pin(f, 1);
+    pin(f, 2);
+    put_trash(f, HC_TRASH_STALE_MS / 1000 + 2);
+    measure(f);
+    hc_free_space_set_bounds(hc_cache_free_space(f->cache), 3 * ROOM, 0);
+    assert_int_equal(require_room(f, ROOM), 0);
+    assert_left(f, "12");
+}
+
+/* Its process may live, so it stays for a moment. */
+static void a_download_waits_for_trash_that_goes_soon(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_eviction) *eviction = eviction_of(f);
+
+    assert_non_null(eviction);
+    put_revisions(f, 2);
+    pin(f, 1);
+    pin(f, 2);
+    put_trash(f, 0);
+    measure(f);
+    hc_free_space_set_bounds(hc_cache_free_space(f->cache), 3 * ROOM, 0);
+    assert_int_equal(require_room_until(f, ROOM, hc_monotonic_ms() + 1), -1);
+    assert_int_equal(f->err.reason, HC_DEADLINE_EXCEEDED);
+    put_trash(f, HC_TRASH_STALE_MS / 1000 + 2);
+    assert_int_equal(require_room(f, ROOM), 0);
+    assert_left(f, "12");
+}
+
+static void a_refusal_says_what_holds_the_rest(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_eviction) *eviction = eviction_of(f);
+    const struct hc_repo repo = repo_number(2);
+    const struct hc_lease_request request = {.repo = &repo,
+                                             .commit = COMMIT,
+                                             .duration_ms = 60 * 1000};
+    struct hc_lease lease;
+
+    assert_non_null(eviction);
+    put_revisions(f, 3);
+    pin(f, 1);
+    pin(f, 3);
+    assert_int_equal(hc_lease_take(f->cache, &request, &lease, &f->err), 1);
+    hc_free_space_set_bounds(hc_cache_free_space(f->cache), 3 * ROOM, 0);
+    assert_int_equal(require_room(f, 1), -1);
+    assert_int_equal(f->err.reason, HC_NO_SPACE);
+    assert_non_null(strstr(f->err.message, "the rest: 8192 bytes leased, 16384 bytes "
+                                           "pinned: end leases"));
+}
+
+/* What the cache takes is not known, so nothing says that there is room. */
+static void a_caller_that_leaves_during_the_first_scan_gets_no_room(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_eviction) *eviction = eviction_of(f);
+
+    assert_non_null(eviction);
+    put_revisions(f, 2);
+    hc_free_space_set_bounds(hc_cache_free_space(f->cache), 2 * ROOM, 0);
+    assert_int_equal(require_room_until(f, ROOM, hc_monotonic_ms()), -1);
+    assert_int_equal(f->err.reason, HC_DEADLINE_EXCEEDED);
     assert_left(f, "12");
 }
 
@@ -477,6 +567,10 @@ int main(void)
         WITH_CACHE(a_download_makes_room_with_a_margin),
         WITH_CACHE(for_a_download_that_cannot_have_room_nothing_is_removed),
         WITH_CACHE(a_download_waits_for_an_orphan_blob_that_goes_soon),
+        WITH_CACHE(the_trash_of_a_killed_process_goes_before_a_revision),
+        WITH_CACHE(a_download_waits_for_trash_that_goes_soon),
+        WITH_CACHE(a_refusal_says_what_holds_the_rest),
+        WITH_CACHE(a_caller_that_leaves_during_the_first_scan_gets_no_room),
         WITH_CACHE(a_download_larger_than_the_limit_removes_nothing),
         WITH_CACHE(what_other_clients_have_added_goes_in_the_background),
         WITH_CACHE(two_processes_that_evict_free_no_byte_twice),

@@ -3,7 +3,8 @@
  * Promise: a download for which the volume has not enough space is refused before its
  * first byte, after the reclaimers were asked, each by one thread at a time. Space that
  * is reserved for one file, or for one download of many, is not given to another, in any
- * process; what has been used, or is dropped, is no longer reserved.
+ * process; what has been used, or is dropped, is no longer reserved. A download that
+ * would fit beside what is leased, pinned and kept waits for the rest to go.
  */
 #include "blob_id.h"
 #include "cache_fixture.h"
@@ -13,6 +14,7 @@
 #include <base/free_space.h>
 #include <base/text.h>
 #include <cache/occupancy.h>
+#include <claim/fetching.h>
 #include <claim/reservation.h>
 #include <claim/sweep.h>
 
@@ -42,8 +44,36 @@ int __wrap_fstatvfs(int fd, struct statvfs *volume)
     return result;
 }
 
+/* While a test says what happens during a pause, time goes on by its length at once. */
+static void (*during_pause)(void);
+static atomic_int_least64_t skipped_ms;
+
+int64_t __real_hc_monotonic_ms(void);
+int64_t __wrap_hc_monotonic_ms(void);
+int __real_hc_cancellation_sleep(struct hc_cancellation *cancellation, int64_t ms,
+                                 struct hc_error *err);
+int __wrap_hc_cancellation_sleep(struct hc_cancellation *cancellation, int64_t ms,
+                                 struct hc_error *err);
+
+int64_t __wrap_hc_monotonic_ms(void)
+{
+    return __real_hc_monotonic_ms() + atomic_load(&skipped_ms);
+}
+
+int __wrap_hc_cancellation_sleep(struct hc_cancellation *cancellation, int64_t ms,
+                                 struct hc_error *err)
+{
+    if (!during_pause)
+        return __real_hc_cancellation_sleep(cancellation, ms, err);
+    during_pause();
+    (void)atomic_fetch_add(&skipped_ms, ms);
+    return hc_cancellation_check(cancellation, err);
+}
+
 static int setup_free_space(void **state)
 {
+    during_pause = NULL;
+    atomic_store(&skipped_ms, 0);
     atomic_store(&free_bytes, FREE_SPACE);
     return make_cache(state);
 }
@@ -270,11 +300,12 @@ struct reclaimer {
 };
 
 static uint64_t reclaim_as_told(void *ctx, const struct hc_space_request *request,
-                                uint64_t bytes)
+                                uint64_t bytes, struct hc_space_held *held)
 {
     const struct timespec moment = {.tv_nsec = 1000000};
     struct reclaimer *reclaimer = ctx;
 
+    (void)held;
     if (atomic_fetch_add(&reclaimer->running, 1) > 0)
         abort();
     (void)nanosleep(&moment, NULL);
@@ -514,11 +545,11 @@ struct hanging_reclaimer {
 };
 
 static uint64_t reclaim_when_told(void *ctx, const struct hc_space_request *request,
-                                  uint64_t bytes)
+                                  uint64_t bytes, struct hc_space_held *held)
 {
     struct hanging_reclaimer *reclaimer = ctx;
 
-    (void)request, (void)bytes;
+    (void)request, (void)bytes, (void)held;
     (void)sem_post(&reclaimer->has_begun);
     (void)sem_wait(&reclaimer->may_end);
     (void)atomic_fetch_add(&free_bytes, MIB);
@@ -588,6 +619,215 @@ static void one_thread_at_a_time_reclaims(void **state)
     assert_int_equal(atomic_load(&reclaimer.calls), 1);
 }
 
+/* ---- waiting ----------------------------------------------------------------------- */
+
+/* A reclaimer that frees nothing, and knows what holds the rest. */
+struct knowing_reclaimer {
+    struct hc_space_held held;
+    unsigned calls;
+};
+
+static uint64_t reclaim_nothing(void *ctx, const struct hc_space_request *request,
+                                uint64_t bytes, struct hc_space_held *held)
+{
+    struct knowing_reclaimer *reclaimer = ctx;
+
+    (void)request, (void)bytes;
+    reclaimer->calls++;
+    *held = reclaimer->held;
+    return 0;
+}
+
+static unsigned pauses;
+static struct fixture *paused;
+
+static void count_pause(void)
+{
+    pauses++;
+}
+
+/* 50 MiB may be taken and are; so many of them are leased, pinned and kept. */
+static void set_held(struct fixture *f, struct knowing_reclaimer *reclaimer,
+                     uint64_t leased, uint64_t pinned, uint64_t kept)
+{
+    reclaimer->held = (struct hc_space_held){true, leased, pinned, kept, 0};
+    hc_free_space_add_reclaimer(hc_cache_free_space(f->cache), reclaim_nothing,
+                                reclaimer);
+    set_occupied(f, 50 * (uint64_t)MIB);
+    set_bounds(f, 50 * (uint64_t)MIB, 0);
+    pauses = 0;
+    paused = f;
+    during_pause = count_pause;
+}
+
+static void more_than_fits_beside_what_is_held_is_refused_at_once(void **state)
+{
+    struct fixture *f = *state;
+    struct knowing_reclaimer reclaimer = {.calls = 0};
+
+    set_held(f, &reclaimer, 20 * (uint64_t)MIB, 7 * (uint64_t)MIB, 3 * (uint64_t)MIB);
+    assert_null(reserve_space(f, "org/one", 20 * (uint64_t)MIB + 1));
+    assert_int_equal(pauses, 0);
+    assert_int_equal(reclaimer.calls, 1);
+    assert_non_null(strstr(f->err.message,
+                           "the rest: 20971520 bytes leased, 7340032 bytes pinned, "
+                           "3145728 bytes kept by the policy: end leases"));
+}
+
+static void let_the_rest_go(void)
+{
+    if (++pauses == 3)
+        set_occupied(paused, 30 * (uint64_t)MIB);
+}
+
+static void what_fits_beside_what_is_held_waits_for_the_rest_to_go(void **state)
+{
+    struct fixture *f = *state;
+    struct knowing_reclaimer reclaimer = {.calls = 0};
+    HC_AUTO(hc_reservation) *reservation = NULL;
+
+    set_held(f, &reclaimer, 20 * (uint64_t)MIB, 7 * (uint64_t)MIB, 3 * (uint64_t)MIB);
+    during_pause = let_the_rest_go;
+    reservation = reserve_space(f, "org/one", 20 * (uint64_t)MIB);
+    assert_non_null(reservation);
+    assert_int_equal(pauses, 3);
+}
+
+static void when_nothing_comes_or_goes_for_long_it_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct knowing_reclaimer reclaimer = {.calls = 0};
+    int64_t began_ms = hc_monotonic_ms();
+
+    set_held(f, &reclaimer, 0, 0, 0);
+    assert_null(reserve_space(f, "org/one", MIB));
+    assert_true(hc_monotonic_ms() - began_ms >= HC_SPACE_STILL_MS);
+    assert_true(hc_monotonic_ms() - began_ms < 2 * HC_SPACE_STILL_MS);
+}
+
+/* The other takes longer than HC_SPACE_STILL_MS. */
+static struct hc_reservation *earlier;
+
+static void end_the_earlier_late(void)
+{
+    if (++pauses < 100)
+        return;
+    hc_reservation_drop(earlier);
+    earlier = NULL;
+    set_occupied(paused, 40 * (uint64_t)MIB);
+}
+
+static void a_request_waits_for_an_earlier_download_however_long_it_takes(void **state)
+{
+    struct fixture *f = *state;
+    struct knowing_reclaimer reclaimer = {.calls = 0};
+    HC_AUTO(hc_reservation) *reservation = NULL;
+
+    earlier = reserve_space(f, "org/one", 10 * (uint64_t)MIB);
+    assert_non_null(earlier);
+    set_held(f, &reclaimer, 0, 0, 0);
+    during_pause = end_the_earlier_late;
+    reservation = reserve_space(f, "org/two", 10 * (uint64_t)MIB);
+    assert_non_null(reservation);
+    assert_int_equal(pauses, 100);
+}
+
+static void require_another(void)
+{
+    const struct hc_space_request request = {.fd = hc_cache_fd(paused->cache),
+                                             .folder = "models--org--two",
+                                             .needed = MIB};
+
+    during_pause = count_pause;
+    set_occupied(paused, 49 * (uint64_t)MIB);
+    set_bounds(paused, 49 * (uint64_t)MIB, 0);
+    assert_int_equal(hc_free_space_require(hc_cache_free_space(paused->cache), &request,
+                                           &paused->err),
+                     -1);
+    set_occupied(paused, 30 * (uint64_t)MIB);
+}
+
+/* What it waits for may need a turn: the second request, which comes during a pause of
+ * the first, has been asked and answered before the first goes on. */
+static void a_request_that_waits_gives_its_turn_away(void **state)
+{
+    struct fixture *f = *state;
+    struct knowing_reclaimer reclaimer = {.calls = 0};
+    HC_AUTO(hc_reservation) *reservation = NULL;
+
+    set_held(f, &reclaimer, 0, 0, 0);
+    during_pause = require_another;
+    reservation = reserve_space(f, "org/one", 10 * (uint64_t)MIB);
+    assert_non_null(reservation);
+    assert_true(reclaimer.calls > 1);
+}
+
+static void look_whether_it_holds(void)
+{
+    HC_AUTO_VALUE(hc_fetching) fetching = {0};
+
+    assert_int_equal(hc_fetching_read(&fetching, paused->cache, &paused->repo,
+                                      hc_volume_now_ms(paused->cache), &paused->err),
+                     0);
+    assert_false(fetching.has_reservation);
+    let_the_rest_go();
+}
+
+/* Else two downloads that wait would keep what is there of each other's snapshots. */
+static void a_reservation_that_waits_holds_nothing_of_its_repo(void **state)
+{
+    struct fixture *f = *state;
+    struct knowing_reclaimer reclaimer = {.calls = 0};
+    HC_AUTO(hc_reservation) *reservation = NULL;
+    HC_AUTO_VALUE(hc_fetching) fetching = {0};
+
+    set_held(f, &reclaimer, 0, 0, 0);
+    during_pause = look_whether_it_holds;
+    reservation = reserve_space(f, f->repo.id, 20 * (uint64_t)MIB);
+    assert_non_null(reservation);
+    assert_int_equal(pauses, 3);
+    assert_int_equal(hc_fetching_read(&fetching, f->cache, &f->repo,
+                                      hc_volume_now_ms(f->cache), &f->err),
+                     0);
+    assert_true(fetching.has_reservation);
+}
+
+/* ---- rank -------------------------------------------------------------------------- */
+
+/* Makes a reservation of another process in the middle of one: before the text of its
+ * file is written for the n-th time. */
+static unsigned writes_left; /* 0: none is made */
+static struct hc_reservation *between;
+
+int __real_hc_claim_record_write(struct hc_claim_record *record, int fd);
+int __wrap_hc_claim_record_write(struct hc_claim_record *record, int fd);
+
+int __wrap_hc_claim_record_write(struct hc_claim_record *record, int fd)
+{
+    if (writes_left > 0 && --writes_left == 0)
+        between = reserve_space(paused, "org/two", 60 * (uint64_t)MIB);
+    return __real_hc_claim_record_write(record, fd);
+}
+
+static void of_two_that_are_made_at_once_exactly_one_has_the_space(void **state)
+{
+    struct fixture *f = *state;
+
+    paused = f;
+    for (unsigned i = 1; i <= 3; i++) {
+        struct hc_reservation *one;
+
+        writes_left = i;
+        between = NULL;
+        one = reserve_space(f, "org/one", 60 * (uint64_t)MIB);
+        if (!one == !between)
+            fail_msg("before write %u: %s has it", i, one ? "each" : "none");
+        hc_reservation_drop(one);
+        hc_reservation_drop(between);
+        writes_left = 0;
+    }
+}
+
 #define WITH_FREE_SPACE(test)                                                            \
     cmocka_unit_test_setup_teardown(test, setup_free_space, remove_cache)
 
@@ -621,6 +861,13 @@ int main(void)
         WITH_FREE_SPACE(a_blob_of_a_reservation_is_as_early_as_that),
         WITH_FREE_SPACE(one_thread_at_a_time_reclaims),
         WITH_FREE_SPACE(a_caller_may_leave_while_another_thread_reclaims),
+        WITH_FREE_SPACE(more_than_fits_beside_what_is_held_is_refused_at_once),
+        WITH_FREE_SPACE(what_fits_beside_what_is_held_waits_for_the_rest_to_go),
+        WITH_FREE_SPACE(when_nothing_comes_or_goes_for_long_it_is_refused),
+        WITH_FREE_SPACE(a_request_waits_for_an_earlier_download_however_long_it_takes),
+        WITH_FREE_SPACE(a_request_that_waits_gives_its_turn_away),
+        WITH_FREE_SPACE(a_reservation_that_waits_holds_nothing_of_its_repo),
+        WITH_FREE_SPACE(of_two_that_are_made_at_once_exactly_one_has_the_space),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -439,7 +439,7 @@ static void the_quarantine_gives_way_to_age_and_to_downloads(void **state)
 
     temp_dir_write(f->dir, REPO "blobs/" HELLO_GIT, "jello");
     (void)verify_all(f);
-    assert_true(hc_quarantine_reclaim(f->cache, NULL, 1) > 0);
+    assert_true(hc_quarantine_reclaim(f->cache, NULL, 1, NULL) > 0);
     assert_true(temp_dir_count(f->dir, ".hubcache/quarantine") < 2);
 }
 
