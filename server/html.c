@@ -116,3 +116,18 @@ void hc_html_time(FILE *out, int64_t epoch_ms)
     (void)fprintf(out, "<time datetime=\"%s\">%.10s %.8s</time>", text, text,
                   *text ? text + 11 : "");
 }
+
+void hc_html_age(FILE *out, int64_t now_ms, int64_t then_ms)
+{
+    hc_html_duration(out, now_ms - then_ms);
+    (void)fputs(" ago", out);
+}
+
+void hc_html_repo(FILE *out, enum hc_repo_type type, const char *id)
+{
+    (void)fputs("<bdi class=\"name\">", out);
+    hc_html_text(out, id);
+    (void)fputs("</bdi>", out);
+    if (type != HC_REPO_DEFAULT && type != HC_REPO_MODEL)
+        (void)fprintf(out, " <span class=\"tag\">%s</span>", hc_repo_type_name(type));
+}

@@ -6,6 +6,8 @@
 #ifndef HC_SERVER_HTML_H
 #define HC_SERVER_HTML_H
 
+#include <hubcache/repo.h>
+
 #include <stdint.h>
 #include <stdio.h>
 
@@ -20,6 +22,12 @@ void hc_html_bytes(FILE *out, uint64_t bytes);
 
 /* "3 d 4 h", "2 min 5 s", "0 s": two units at most. */
 void hc_html_duration(FILE *out, int64_t ms);
+
+/* A duration, and "ago". */
+void hc_html_age(FILE *out, int64_t now_ms, int64_t then_ms);
+
+/* "org/name", with its type unless that is model. */
+void hc_html_repo(FILE *out, enum hc_repo_type type, const char *id);
 
 /* A time element, "2026-11-29 11:07:25" in UTC. */
 void hc_html_time(FILE *out, int64_t epoch_ms);

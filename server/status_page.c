@@ -7,6 +7,7 @@
 #include "status_page.h"
 
 #include "html.h"
+#include "status_cache.h"
 #include "status_graph.h"
 
 #include <base/error.h>
@@ -29,22 +30,6 @@ __asm__(".section .rodata\n"
         "hc_status_html_end:\n"
         ".byte 0\n"
         ".previous\n");
-
-static void write_age(FILE *out, int64_t now_ms, int64_t then_ms)
-{
-    hc_html_duration(out, now_ms - then_ms);
-    (void)fputs(" ago", out);
-}
-
-/* "org/name", with its type unless that is model. */
-static void write_repo(FILE *out, enum hc_repo_type type, const char *id)
-{
-    (void)fputs("<bdi class=\"name\">", out);
-    hc_html_text(out, id);
-    (void)fputs("</bdi>", out);
-    if (type != HC_REPO_DEFAULT && type != HC_REPO_MODEL)
-        (void)fprintf(out, " <span class=\"tag\">%s</span>", hc_repo_type_name(type));
-}
 
 static void write_empty(FILE *out, const char *text)
 {
@@ -162,7 +147,7 @@ static void write_failed(const struct hc_status_facts *facts, FILE *out)
     (void)fputs("</b><small>", out);
     if (facts->failure_count > 0) {
         (void)fputs("last ", out);
-        write_age(out, facts->now_ms, facts->failures[0].last_ms);
+        hc_html_age(out, facts->now_ms, facts->failures[0].last_ms);
     } else {
         (void)fputs("since the start", out);
     }
@@ -262,7 +247,7 @@ static void write_transfer(const struct hc_status_transfer *transfer, FILE *out)
     const struct hc_running_transfer *running = &transfer->running;
 
     (void)fputs("<tr><th scope=\"row\">", out);
-    write_repo(out, running->repo_type, transfer->repo_id);
+    hc_html_repo(out, running->repo_type, transfer->repo_id);
     (void)fputs(" <bdi class=\"file\">", out);
     hc_html_text(out, transfer->path);
     (void)fputs("</bdi></th><td class=\"progress\">", out);
@@ -329,7 +314,7 @@ static void write_failure(const struct hc_recent_failure *failure, FILE *out)
     hc_html_text(out, slash ? slash + 1 : failure->method);
     (void)fputs("</small></th><td class=\"repo\">", out);
     if (*failure->repo_id)
-        write_repo(out, failure->repo_type, failure->repo_id);
+        hc_html_repo(out, failure->repo_type, failure->repo_id);
     if (*failure->revision) {
         (void)fputs(" <bdi class=\"file\">", out);
         hc_html_text(out, failure->revision);
@@ -359,184 +344,6 @@ static void slot_failures(const struct hc_status_facts *facts, FILE *out)
     (void)fputs("</tbody></table>", out);
 }
 
-/* ---- the cache --------------------------------------------------------------------- */
-
-static void write_usage(const struct hc_status_facts *facts,
-                        const struct hc_repo_usage *repo, FILE *out)
-{
-    uint64_t largest = facts->usage.repos[0].bytes;
-
-    (void)fputs("<tr><th scope=\"row\">", out);
-    write_repo(out, repo->type, repo->id);
-    (void)fprintf(
-        out,
-        "</th><td class=\"bar\" aria-hidden=\"true\"><svg viewBox=\"0 0 1000 1\" "
-        "preserveAspectRatio=\"none\"><rect width=\"%" PRIu64
-        "\" height=\"1\"/></svg></td><td class=\"n\" data-label=\"Size\">",
-        largest > 0 ? (uint64_t)((double)repo->bytes * 1000 / (double)largest) : 0);
-    hc_html_bytes(out, repo->bytes);
-    (void)fputs("</td><td class=\"n\" data-label=\"Used\">", out);
-    if (repo->last_used_ms > 0)
-        write_age(out, facts->now_ms, repo->last_used_ms);
-    else
-        (void)fputs("–", out);
-    (void)fputs("</td><td class=\"n minor\">", out);
-    hc_html_count(out, repo->files);
-    (void)fputs("</td><td class=\"n minor\">", out);
-    hc_html_count(out, repo->revisions);
-    (void)fputs("</td></tr>\n", out);
-}
-
-static void write_scan(const struct hc_status_facts *facts, FILE *out)
-{
-    const struct hc_usage *usage = &facts->usage;
-
-    (void)fputs("<p class=\"empty\">", out);
-    hc_html_count(out, usage->repo_count);
-    (void)fputs(usage->repo_count == 1 ? " repo" : " repos", out);
-    if (usage->listed < usage->repo_count)
-        (void)fprintf(out,
-                      facts->is_limited ? " (%zu that you may see are listed)"
-                                        : " (the %zu largest are listed)",
-                      usage->listed);
-    (void)fputs(", ", out);
-    hc_html_count(out, usage->files);
-    (void)fputs(usage->files == 1 ? " file, " : " files, ", out);
-    hc_html_bytes(out, usage->bytes);
-    (void)fputs("; scanned ", out);
-    write_age(out, facts->now_ms, usage->began_ms + usage->took_ms);
-    (void)fputs(", which took ", out);
-    hc_html_duration(out, usage->took_ms);
-    (void)fputs(usage->is_incomplete ? ". Parts of the cache could not be read.</p>"
-                                     : ".</p>",
-                out);
-}
-
-static const char *behind_state(const struct hc_keep_status *behind)
-{
-    if (behind->is_fetching)
-        return "is being fetched";
-    if (behind->is_remote)
-        return "is fetched by another process";
-    return hc_keep_state_name(hc_keep_state(behind));
-}
-
-/* One that is kept, and not whole. */
-static void write_behind(const struct hc_status_facts *facts,
-                         const struct hc_keep_status *behind, FILE *out)
-{
-    bool is_failing = hc_keep_state(behind) == HC_KEEP_FAILING;
-
-    (void)fputs("<tr><th scope=\"row\">", out);
-    write_repo(out, behind->repo_type, behind->repo_id);
-    (void)fputs(" <small>", out);
-    hc_html_text(out, behind->revision);
-    (void)fprintf(out, "</small></th><td class=\"%s\">%s", is_failing ? "bad" : "",
-                  behind_state(behind));
-    if (behind->behind_since_ms > 0) {
-        (void)fputs(", behind since ", out);
-        write_age(out, facts->now_ms, behind->behind_since_ms);
-    }
-    (void)fputs("</td><td class=\"message\">", out);
-    hc_html_text(out, behind->message);
-    (void)fputs("</td></tr>\n", out);
-}
-
-static void write_kept(const struct hc_status_facts *facts, FILE *out)
-{
-    const unsigned *states = facts->kept.states;
-    unsigned count = 0;
-
-    for (unsigned i = 0; i < HC_KEEP_STATES; i++)
-        count += states[i];
-    if (count == 0)
-        return;
-    (void)fprintf(out, "<p class=\"empty\">%u kept %s", count,
-                  count == 1 ? "revision" : "revisions");
-    for (unsigned i = 0; i < HC_KEEP_STATES; i++) {
-        if (states[i] > 0)
-            (void)fprintf(out, ", %u %s", states[i],
-                          hc_keep_state_name((enum hc_keep_state)i));
-    }
-    (void)fputs(".</p>\n", out);
-    if (facts->behind_count == 0)
-        return;
-    (void)fputs("<table><thead><tr><th scope=\"col\">Kept</th><th scope=\"col\">State"
-                "</th><th scope=\"col\">Message</th></tr></thead><tbody>\n",
-                out);
-    for (size_t i = 0; i < facts->behind_count; i++)
-        write_behind(facts, &facts->behind[i], out);
-    (void)fputs("</tbody></table>\n", out);
-}
-
-/* Of the last pass, what is still wrong. */
-static void write_scrub_result(const struct hc_verify_result *last, FILE *out)
-{
-    uint64_t corrupt = last->findings[HC_CORRUPT_BLOB];
-    uint64_t unreadable = last->findings[HC_UNREADABLE_BLOB];
-
-    hc_html_count(out, last->blobs);
-    (void)fputs(" blobs, ", out);
-    hc_html_bytes(out, last->bytes);
-    (void)fprintf(out,
-                  ", <span class=\"%s\">%" PRIu64 " corrupt, %" PRIu64
-                  " unreadable</span>",
-                  corrupt + unreadable > 0 ? "bad" : "", corrupt, unreadable);
-    if (last->not_repaired > 0)
-        (void)fprintf(out, ", %" PRIu64 " files not fetched again", last->not_repaired);
-}
-
-static void write_scrub(const struct hc_status_facts *facts, FILE *out)
-{
-    const struct hc_scrubber_status *scrub = &facts->scrub;
-    const struct hc_scrub_state *state = &scrub->state;
-
-    if (!scrub->is_on)
-        return;
-    (void)fputs("<p class=\"empty\">Scrub: ", out);
-    if (state->last_ended_ms > 0) {
-        (void)fputs("the last pass ended ", out);
-        write_age(out, facts->now_ms, state->last_ended_ms);
-        (void)fputs(": ", out);
-        write_scrub_result(&state->last, out);
-    } else {
-        (void)fputs("no pass has ended yet", out);
-    }
-    if (scrub->is_running) {
-        (void)fputs("; this process has hashed ", out);
-        hc_html_bytes(out, scrub->progress.bytes_done);
-        (void)fputs(" of ", out);
-        hc_html_bytes(out, scrub->progress.bytes_total);
-    } else if (state->pass_began_ms > 0) {
-        (void)fputs("; another process makes a pass", out);
-    }
-    (void)fputs(".</p>\n", out);
-}
-
-static void slot_cache(const struct hc_status_facts *facts, FILE *out)
-{
-    const struct hc_usage *usage = &facts->usage;
-
-    write_kept(facts, out);
-    write_scrub(facts, out);
-    if (!facts->has_usage) {
-        write_empty(out, "The first scan of the cache is under way.");
-        return;
-    }
-    write_scan(facts, out);
-    if (usage->listed == 0)
-        return;
-    (void)fputs("<table><thead><tr><th scope=\"col\">Repo</th><td "
-                "class=\"bar\"></td><th scope=\"col\" class=\"n\">Size</th><th "
-                "scope=\"col\" class=\"n\">Last use</th><th scope=\"col\" class=\"n "
-                "minor\">Files</th><th scope=\"col\" class=\"n minor\">Revisions</th>"
-                "</tr></thead><tbody>\n",
-                out);
-    for (size_t i = 0; i < usage->listed; i++)
-        write_usage(facts, &usage->repos[i], out);
-    (void)fputs("</tbody></table>", out);
-}
-
 /* ---- the server -------------------------------------------------------------------- */
 
 static void write_fact(FILE *out, const char *name, const char *text)
@@ -553,7 +360,7 @@ static void write_certificate(const struct hc_status_facts *facts, FILE *out)
     (void)fputs("<div><dt>Certificate</dt><dd>expires ", out);
     hc_html_time(out, tls->end_s * 1000);
     (void)fputs(" UTC<br><small>read ", out);
-    write_age(out, facts->now_ms, tls->since_s * 1000);
+    hc_html_age(out, facts->now_ms, tls->since_s * 1000);
     (void)fprintf(out, ", replaced %" PRIu64 " times</small></dd></div>\n",
                   tls->replaced);
     if (*tls->err.message) {
@@ -569,7 +376,7 @@ static void write_policy(const struct hc_status_facts *facts, FILE *out)
     const struct hc_policy_state *policy = &facts->policy;
 
     (void)fputs("<div><dt>Policy</dt><dd>read ", out);
-    write_age(out, facts->now_ms, policy->since_s * 1000);
+    hc_html_age(out, facts->now_ms, policy->since_s * 1000);
     (void)fprintf(out, "<br><small>read again %" PRIu64 " times</small></dd></div>\n",
                   policy->replaced);
     if (*policy->error) {
@@ -631,10 +438,11 @@ static const struct {
     const char *name;
     void (*write)(const struct hc_status_facts *facts, FILE *out);
 } slots[] = {
-    {"host", slot_host},         {"state", slot_state}, {"figures", slot_figures},
-    {"minutes", slot_minutes},   {"day", slot_day},     {"transfers", slot_transfers},
-    {"failures", slot_failures}, {"cache", slot_cache}, {"server", slot_server},
-    {"options", slot_options},
+    {"host", slot_host},         {"state", slot_state},
+    {"figures", slot_figures},   {"minutes", slot_minutes},
+    {"day", slot_day},           {"transfers", slot_transfers},
+    {"failures", slot_failures}, {"cache", hc_status_cache_write},
+    {"server", slot_server},     {"options", slot_options},
 };
 
 static void write_slot(const struct hc_status_facts *facts, const char *name,
