@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The question before a command removes something. Used by the main thread.
+ * The question before a command removes something, and the options that answer it. Used
+ * by the main thread.
  */
 #ifndef HC_COMMAND_CONFIRMATION_H
 #define HC_COMMAND_CONFIRMATION_H
@@ -8,6 +9,14 @@
 #include "command.h"
 
 #include <hubcache/error.h>
+
+/* What the options say. Without either, the command shows its plan and asks. */
+struct hc_consent {
+    bool is_dry_run, is_agreed;
+};
+
+/* --dry-run, --yes; the input is a struct hc_consent. */
+extern const struct argp hc_consent_argp;
 
 /* CANCELLED with --json: the one object on standard output leaves no place for a plan. */
 int hc_confirm_check(const struct hc_command_options *options, struct hc_error *err);

@@ -16,13 +16,13 @@
 
 #include <jansson.h>
 
-enum { KEY_DRY_RUN = 1024, NOTE_SIZE = 256 };
+enum { NOTE_SIZE = 256 };
 
 typedef Hubcache__V1__EvictResponse evict_response;
 
 struct evict_options {
     struct hc_cache_command base;
-    bool is_dry_run, is_agreed;
+    struct hc_consent consent;
 };
 
 /* --- the output --------------------------------------------------------------------- */
@@ -133,11 +133,11 @@ static int evict_run(struct hc_client *client, void *input, struct hc_error *err
 
     if (evict_parse_size(options, &bytes, err) < 0)
         return -1;
-    if (!options->is_dry_run && !options->is_agreed)
+    if (!options->consent.is_dry_run && !options->consent.is_agreed)
         agreed = evict_preview(client, options, bytes, err);
     if (agreed <= 0)
         return agreed;
-    answer = evict_call(client, bytes, options->is_dry_run, &output, err);
+    answer = evict_call(client, bytes, options->consent.is_dry_run, &output, err);
     if (!answer)
         return -1;
     response = (const void *)answer;
@@ -146,32 +146,21 @@ static int evict_run(struct hc_client *client, void *input, struct hc_error *err
                                       : evict_print(&output, response, err);
 }
 
-/* NOLINTNEXTLINE(readability-non-const-parameter): argp wants this type */
+/* NOLINTNEXTLINE(readability-non-const-parameter): argp decides on the type */
 static error_t evict_option_parse(int key, char *arg, struct argp_state *state)
 {
     struct evict_options *options = state->input;
 
     (void)arg;
-    switch (key) {
-    case KEY_DRY_RUN:
-        options->is_dry_run = true;
-        return 0;
-    case 'y':
-        options->is_agreed = true;
-        return 0;
-    default:
+    if (key != ARGP_KEY_INIT)
         return ARGP_ERR_UNKNOWN;
-    }
+    state->child_inputs[0] = &options->consent;
+    return 0;
 }
 
-static const struct argp_option evict_list[] = {
-    {"dry-run", KEY_DRY_RUN, NULL, 0, "Only tell what would be removed, and what is held",
-     0},
-    {"yes", 'y', NULL, 0, "Do not ask", 0},
-    {0},
-};
-static const struct argp evict_argp = {.options = evict_list,
-                                       .parser = evict_option_parse};
+static const struct argp_child consent_children[] = {{&hc_consent_argp, 0, NULL, 0}, {0}};
+static const struct argp evict_argp = {.parser = evict_option_parse,
+                                       .children = consent_children};
 static const struct argp_child evict_children[] = {{&evict_argp, 0, NULL, 0},
                                                    HC_COMMON_OPTIONS};
 

@@ -34,37 +34,6 @@ struct ls_options {
 
 /* --- repos that are named ----------------------------------------------------------- */
 
-/* The arguments, and the request for their repos; the request points to both lists. */
-struct spec_list {
-    struct hc_repo_spec *items;
-    char **ids;
-    size_t count;
-};
-
-static void spec_list_clear(struct spec_list *specs)
-{
-    free(specs->items);
-    free(specs->ids);
-}
-HC_DEFINE_AUTO_VALUE(spec_list, spec_list_clear)
-
-static int spec_list_parse(struct spec_list *specs, const struct hc_cache_command *line,
-                           struct hc_error *err)
-{
-    specs->items = calloc(line->argument_count + 1, sizeof *specs->items);
-    specs->ids = calloc(line->argument_count + 1, sizeof *specs->ids);
-    if (!specs->items || !specs->ids)
-        return hc_fail_memory(err);
-    for (; specs->count < line->argument_count; specs->count++) {
-        struct hc_repo_spec *spec = &specs->items[specs->count];
-
-        if (hc_repo_spec_parse(line->arguments[specs->count], spec, err) < 0)
-            return -1;
-        specs->ids[specs->count] = spec->id;
-    }
-    return 0;
-}
-
 static bool spec_has_repo(const struct hc_repo_spec *spec,
                           const Hubcache__V1__CachedRepo *repo)
 {
@@ -99,7 +68,7 @@ static bool spec_has_entry(const struct hc_repo_spec *spec,
     return !spec->revision[0];
 }
 
-static bool spec_list_has(const struct spec_list *specs,
+static bool spec_list_has(const struct hc_repo_specs *specs,
                           const struct hc_repo_entry *entry)
 {
     for (size_t i = 0; i < specs->count; i++) {
@@ -110,7 +79,7 @@ static bool spec_list_has(const struct spec_list *specs,
 }
 
 /* -1, NOT_CACHED: one of them is not among the entries. */
-static int spec_list_check(const struct spec_list *specs,
+static int spec_list_check(const struct hc_repo_specs *specs,
                            const struct hc_repo_entry *entries, size_t count,
                            struct hc_error *err)
 {
@@ -131,8 +100,9 @@ static int spec_list_check(const struct spec_list *specs,
 /* --- ls ----------------------------------------------------------------------------- */
 
 /* Keeps what is asked for, in the order that is asked for; returns how many. */
-static size_t ls_select(const struct ls_options *options, const struct spec_list *specs,
-                        struct hc_repo_entry *entries, size_t count)
+static size_t ls_select(const struct ls_options *options,
+                        const struct hc_repo_specs *specs, struct hc_repo_entry *entries,
+                        size_t count)
 {
     int64_t now_s = (int64_t)time(NULL);
     size_t kept = 0;
@@ -187,7 +157,7 @@ static void ls_note_warnings(const struct ls_options *options,
 
 /* The files of the one revision that is named. */
 static int ls_files(struct hc_client *client, const struct ls_options *options,
-                    const struct spec_list *specs, struct hc_error *err)
+                    const struct hc_repo_specs *specs, struct hc_error *err)
 {
     Hubcache__V1__ListFilesRequest request;
     const struct hc_file_style style = {.is_json = options->base.common->json,
@@ -204,7 +174,7 @@ static int ls_files(struct hc_client *client, const struct ls_options *options,
 }
 
 static int ls_repos(struct hc_client *client, const struct ls_options *options,
-                    const struct spec_list *specs, struct hc_error *err)
+                    const struct hc_repo_specs *specs, struct hc_error *err)
 {
     HC_AUTO_VALUE(hc_repo_list) list = {0};
     HC_AUTO_FREE struct hc_repo_entry *entries = NULL;
@@ -228,9 +198,10 @@ static int ls_repos(struct hc_client *client, const struct ls_options *options,
 static int ls_run(struct hc_client *client, void *input, struct hc_error *err)
 {
     const struct ls_options *options = input;
-    HC_AUTO_VALUE(spec_list) specs = {0};
+    HC_AUTO_VALUE(hc_repo_specs) specs = {0};
 
-    if (spec_list_parse(&specs, &options->base, err) < 0)
+    if (hc_repo_specs_parse(&specs, options->base.arguments, options->base.argument_count,
+                            NULL, err) < 0)
         return -1;
     return options->has_files ? ls_files(client, options, &specs, err)
                               : ls_repos(client, options, &specs, err);
@@ -319,6 +290,7 @@ static const struct argp ls_argp = {.options = ls_argp_options,
                                     .parser = ls_option_parse};
 
 static const struct argp_child ls_children[] = {{&ls_argp, 0, NULL, 0},
+                                                {&hc_refused_argp, 0, NULL, 0},
                                                 HC_COMMON_OPTIONS};
 
 const struct hc_subcommand hc_ls_command = {
@@ -364,7 +336,7 @@ static const struct argp du_argp = {.options = du_argp_options,
                                     .parser = du_option_parse};
 
 /* Leaves out repos of other types that have the same id. */
-static size_t du_select(const struct spec_list *specs, Hubcache__V1__Usage **rows,
+static size_t du_select(const struct hc_repo_specs *specs, Hubcache__V1__Usage **rows,
                         size_t count)
 {
     char name[256];
@@ -388,7 +360,7 @@ static int du_run(struct hc_client *client, void *input, struct hc_error *err)
 {
     const struct du_options *options = input;
     const struct hc_cache_command *line = &options->base;
-    HC_AUTO_VALUE(spec_list) specs = {0};
+    HC_AUTO_VALUE(hc_repo_specs) specs = {0};
     Hubcache__V1__GetUsageRequest request;
     const struct hc_channel_request call = {
         .method = HC_CACHE_METHOD("GetUsage"),
@@ -399,7 +371,7 @@ static int du_run(struct hc_client *client, void *input, struct hc_error *err)
     const Hubcache__V1__GetUsageResponse *usage;
     size_t count;
 
-    if (spec_list_parse(&specs, line, err) < 0)
+    if (hc_repo_specs_parse(&specs, line->arguments, line->argument_count, NULL, err) < 0)
         return -1;
     if (specs.count > 0 && options->key != HC_USAGE_BY_REPO)
         return hc_fail(err, HC_INVALID_OPTIONS,
@@ -413,7 +385,9 @@ static int du_run(struct hc_client *client, void *input, struct hc_error *err)
     usage = (const void *)answer;
     count = du_select(&specs, usage->repos, usage->n_repos);
     if (count < specs.count)
-        return hc_fail(err, HC_NOT_CACHED, "the cache lacks %zu of these %zu repos",
+        return hc_fail(err, HC_NOT_CACHED,
+                       specs.count == 1 ? "the cache has no such repo"
+                                        : "the cache lacks %zu of these %zu repos",
                        specs.count - count, specs.count);
     if (line->common->json)
         return hc_inventory_print_usage_json(usage, count, err);

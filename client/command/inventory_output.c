@@ -147,10 +147,39 @@ static void text_add(char *text, size_t size, const char *word)
     (void)snprintf(text + used, size - used, "%s%s", used > 0 ? " " : "", word);
 }
 
-static void refs_add(char refs[REFS_MAX], const Hubcache__V1__CachedRevision *revision)
+/* Those of all its revisions, which the caller frees; they are not sorted. */
+static char **repo_list_refs(const Hubcache__V1__CachedRepo *repo, size_t *count,
+                             struct hc_error *err)
 {
-    for (size_t i = 0; i < revision->n_refs; i++)
-        text_add(refs, REFS_MAX, revision->refs[i]);
+    char **refs;
+
+    *count = 0;
+    for (size_t i = 0; i < repo->n_revisions; i++)
+        *count += repo->revisions[i]->n_refs;
+    refs = calloc(*count + 1, sizeof *refs);
+    if (!refs)
+        (void)hc_fail_memory(err);
+    *count = 0;
+    for (size_t i = 0; refs && i < repo->n_revisions; i++) {
+        for (size_t j = 0; j < repo->revisions[i]->n_refs; j++)
+            refs[(*count)++] = repo->revisions[i]->refs[j];
+    }
+    return refs;
+}
+
+static int refs_compare(const void *left, const void *right)
+{
+    return strcmp(*(char *const *)left, *(char *const *)right);
+}
+
+static int row_add_refs(struct hc_table *table, char *const *refs, size_t count,
+                        struct hc_error *err)
+{
+    char text[REFS_MAX] = "";
+
+    for (size_t i = 0; i < count; i++)
+        text_add(text, sizeof text, refs[i]);
+    return hc_table_add(table, text, err);
 }
 
 /* "pinned kept 2 leases". */
@@ -175,9 +204,7 @@ static int row_add_revision(struct hc_table *table, const struct hc_repo_entry *
                             struct hc_error *err)
 {
     const Hubcache__V1__CachedRevision *revision = entry->revision;
-    char refs[REFS_MAX] = "";
 
-    refs_add(refs, revision);
     return hc_table_add(table, revision->commit_hash, err) == 0 &&
                    row_add_size(table, revision->size_bytes, err) == 0 &&
                    row_add_age(table, revision->last_used, err) == 0 &&
@@ -185,7 +212,7 @@ static int row_add_revision(struct hc_table *table, const struct hc_repo_entry *
                    hc_table_add(table, hc_completeness_word(revision->completeness),
                                 err) == 0 &&
                    row_add_holds(table, revision, err) == 0
-               ? hc_table_add(table, refs, err)
+               ? row_add_refs(table, revision->refs, revision->n_refs, err)
                : -1;
 }
 
@@ -193,14 +220,16 @@ static int row_add_repo(struct hc_table *table, const struct hc_repo_entry *entr
                         struct hc_error *err)
 {
     const Hubcache__V1__CachedRepo *repo = entry->repo;
-    char refs[REFS_MAX] = "";
+    size_t count;
+    HC_AUTO_FREE char **refs = repo_list_refs(repo, &count, err);
 
-    for (size_t i = 0; i < repo->n_revisions; i++)
-        refs_add(refs, repo->revisions[i]);
+    if (!refs)
+        return -1;
+    qsort(refs, count, sizeof *refs, refs_compare);
     return row_add_size(table, repo->size_bytes, err) == 0 &&
                    row_add_age(table, repo->last_used, err) == 0 &&
                    row_add_age(table, repo->last_modified, err) == 0
-               ? hc_table_add(table, refs, err)
+               ? row_add_refs(table, refs, count, err)
                : -1;
 }
 
@@ -251,8 +280,9 @@ static void print_sum(const struct hc_repo_entry *entries, size_t count)
                                      : entries[i].repo->size_bytes;
     }
     hc_bytes_format(size, bytes);
-    (void)printf("\nFound %zu repo(s) for a total of %zu revision(s) and %s.\n",
-                 entries_count_repos(entries, count), revisions, size);
+    (void)printf("%sFound %zu repo(s) for a total of %zu revision(s) and %s.\n",
+                 count > 0 ? "\n" : "", entries_count_repos(entries, count), revisions,
+                 size);
 }
 
 int hc_inventory_print_table(const struct hc_repo_entry *entries, size_t count,

@@ -24,8 +24,9 @@ enum { RENEWAL_DEFAULT_MS = 3600 * 1000, CELL_SIZE = 320 };
 
 struct lease_options {
     struct hc_cache_command base;
+    struct hc_client_repo repo; /* type and revision, if the argument has none */
     bool mine;
-    int64_t duration_ms;
+    int64_t duration_ms; /* 0: RENEWAL_DEFAULT_MS */
 };
 
 void hc_lease_print_note(const char *lease_id)
@@ -165,7 +166,7 @@ static int lease_ls(struct hc_client *client, const struct lease_options *option
                              "one repo at a time: '%.200s' is too much",
                              base->arguments[2]);
     if (base->argument_count == 2) {
-        if (hc_repo_spec_parse(base->arguments[1], &spec, err) < 0)
+        if (hc_repo_spec_parse(base->arguments[1], &options->repo, &spec, err) < 0)
             return -1;
         request.repo_id = spec.id;
         request.repo_type = (Hubcache__V1__RepoType)spec.type;
@@ -248,11 +249,16 @@ static error_t lease_option_parse(int key, char *arg, struct argp_state *state)
     struct lease_options *options = state->input;
 
     switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &options->repo;
+        return 0;
     case KEY_MINE:
         options->mine = true;
         return 0;
     case KEY_FOR:
         options->duration_ms = hc_command_duration(state, arg);
+        if (options->duration_ms == 0)
+            hc_command_refuse(state, "a lease is for more than no time");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -265,8 +271,11 @@ static const struct argp_option lease_list[] = {
     {0},
 };
 
+static const struct argp_child repo_children[] = {{&hc_repo_argp, 0, NULL, 0}, {0}};
+
 static const struct argp lease_command_argp = {.options = lease_list,
-                                               .parser = lease_option_parse};
+                                               .parser = lease_option_parse,
+                                               .children = repo_children};
 
 static const struct argp_child lease_children[] = {{&lease_command_argp, 0, NULL, 0},
                                                    HC_COMMON_OPTIONS};

@@ -54,12 +54,13 @@ static const struct argp_child children[] = {{&hc_command_argp, 0, NULL, 0}, {0}
 
 static const struct argp argp = {
     .parser = main_option_parse,
-    .args_doc = "file REPO FILENAME...\nsnapshot REPO\ndownload REPO [FILENAME...]\n"
-                "cat REPO FILENAME\npull REPO --to DIR\nls [REPO...]\ndu [REPO...]\n"
-                "rm REPO[@REVISION]|COMMIT...\nprune\nevict [SIZE]\nverify [REPO...]\n"
-                "pin REPO\nunpin REPO\nlease ls|renew|release [ID...]\n"
-                "run REPO -- COMMAND...\nprefetch REPO...\npolicy test REPO [FILE]\n"
-                "info\nhelp [COMMAND]",
+    .args_doc =
+        "file REPO FILENAME...\nsnapshot REPO\ndownload REPO [FILENAME...]\n"
+        "cat REPO FILENAME\npull REPO --to DIR\nls [REPO...]\ndu [REPO...]\n"
+        "rm REPO[@REVISION]|COMMIT...\nprune [REPO...]\nevict [SIZE]\nverify [REPO...]\n"
+        "pin REPO\nunpin REPO\nlease ls|renew|release [ID...]\n"
+        "run REPO -- COMMAND...\nprefetch REPO...\npolicy test REPO [FILE]\n"
+        "info\nhelp [COMMAND]",
     .doc =
         "Asks a hubcached where files of Hugging Face Hub repos are on this machine."
         "\vEach command has its own --help. Exit status: 0 done, 1 other failure, 2 "

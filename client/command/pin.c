@@ -15,13 +15,14 @@ enum { KEY_REASON = 768 };
 
 struct pin_options {
     struct hc_cache_command base;
+    struct hc_client_repo repo; /* type and revision, if the argument has none */
     const char *reason;
 };
 
 static int pin_parse(const struct pin_options *options, struct hc_repo_spec *spec,
                      struct hc_error *err)
 {
-    if (hc_repo_spec_parse(options->base.arguments[0], spec, err) < 0)
+    if (hc_repo_spec_parse(options->base.arguments[0], &options->repo, spec, err) < 0)
         return -1;
     return spec->path[0] ? hc_fail_field(err, HC_INVALID_REPO_ID, "repo_id",
                                          "'%.200s' names a file: give the revision",
@@ -104,10 +105,16 @@ static error_t pin_option_parse(int key, char *arg, struct argp_state *state)
 {
     struct pin_options *options = state->input;
 
-    if (key != KEY_REASON)
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &options->repo;
+        return 0;
+    case KEY_REASON:
+        options->reason = arg;
+        return 0;
+    default:
         return ARGP_ERR_UNKNOWN;
-    options->reason = arg;
-    return 0;
+    }
 }
 
 static const struct argp_option pin_list[] = {
@@ -115,10 +122,15 @@ static const struct argp_option pin_list[] = {
     {0},
 };
 
-static const struct argp pin_argp = {.options = pin_list, .parser = pin_option_parse};
+static const struct argp_child repo_children[] = {{&hc_repo_argp, 0, NULL, 0}, {0}};
+
+static const struct argp pin_argp = {.options = pin_list,
+                                     .parser = pin_option_parse,
+                                     .children = repo_children};
 static const struct argp_child pin_children[] = {{&pin_argp, 0, NULL, 0},
                                                  HC_COMMON_OPTIONS};
-static const struct argp unpin_argp = {0};
+static const struct argp unpin_argp = {.parser = pin_option_parse,
+                                       .children = repo_children};
 static const struct argp_child unpin_children[] = {{&unpin_argp, 0, NULL, 0},
                                                    HC_COMMON_OPTIONS};
 

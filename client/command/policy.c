@@ -132,7 +132,7 @@ static int request_fill(test_request *request, struct policy_options *options,
     if (options->groups.count > 0 && !options->caller)
         return hc_fail_field(err, HC_INVALID_OPTIONS, "groups",
                              "--group is for the caller of --as, which is missing");
-    if (hc_repo_spec_parse(arguments[1], spec, err) < 0)
+    if (hc_repo_spec_parse(arguments[1], NULL, spec, err) < 0)
         return -1;
     if (options->base.argument_count > 2 &&
         hc_format(spec->path, sizeof spec->path, "%s", arguments[2]) < 0)

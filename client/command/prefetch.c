@@ -33,7 +33,6 @@ struct prefetch_options {
 /* One repo of the command line, and what came of it. */
 struct prefetched {
     struct hc_repo_spec spec;
-    const char *revision; /* NULL: none is given */
     struct hc_message_options options;
     Hubcache__V1__ResolveSnapshotRequest request;
     struct hc_client_snapshot snapshot; /* `path` NULL: not there */
@@ -65,26 +64,16 @@ static int item_init(struct prefetched *item, const struct prefetch_options *opt
                      const char *text, struct hc_error *err)
 {
     const struct hc_resolve_options *resolve = &options->resolve;
-    struct hc_client_snapshot_request request = {
-        .allow_patterns = (const char *const *)resolve->include.items,
-        .allow_count = resolve->include.count,
-        .ignore_patterns = (const char *const *)resolve->exclude.items,
-        .ignore_count = resolve->exclude.count,
-        .fetch = resolve->fetch,
-    };
+    struct hc_client_snapshot_request request;
 
-    if (hc_repo_spec_parse(text, &item->spec, err) < 0)
+    if (hc_repo_spec_parse(text, &resolve->repo, &item->spec, err) < 0)
         return -1;
     if (item->spec.path[0])
         return hc_fail_field(err, HC_INVALID_REPO_ID, "repo_id",
                              "'%.200s' names a file: give the repo, and --include", text);
-    if (item->spec.type == HC_REPO_MODEL && resolve->repo.type != HC_REPO_DEFAULT)
-        item->spec.type = resolve->repo.type;
-    item->revision =
-        item->spec.revision[0] ? item->spec.revision : resolve->repo.revision;
-    request.repo = (struct hc_client_repo){.id = item->spec.id,
-                                           .type = item->spec.type,
-                                           .revision = item->revision};
+    hc_resolve_options_request(resolve, &request);
+    request.repo =
+        (struct hc_client_repo){item->spec.id, item->spec.type, item->spec.revision};
     hc_message_encode_snapshot(&request, &item->options, &item->request);
     return 0;
 }
@@ -201,10 +190,10 @@ static int prefetch_make_call(struct prefetch_call *prefetch, struct hc_client *
 static json_t *json_of_item(const struct prefetch_call *prefetch,
                             const struct prefetched *item)
 {
-    const struct hc_client_repo repo = {item->spec.id, item->spec.type, item->revision};
+    const char *revision = item->spec.revision[0] ? item->spec.revision : "main";
+    const struct hc_client_repo repo = {item->spec.id, item->spec.type, revision};
     json_t *object = json_pack("{ss ss ss}", "repo_id", item->spec.id, "repo_type",
-                               hc_repo_type_name(item->spec.type), "revision",
-                               item->revision ? item->revision : "main");
+                               hc_repo_type_name(item->spec.type), "revision", revision);
     HC_AUTO_FREE char *text = NULL;
 
     if (prefetch->options->does_not_wait) {

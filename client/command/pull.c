@@ -297,19 +297,13 @@ static int pull_resolve(struct pull *pull, struct hc_client_snapshot *snapshot,
                         struct hc_error *err)
 {
     const struct hc_resolve_options *options = pull->options;
-    struct hc_client_snapshot_request request = {
-        .repo = options->repo,
-        .allow_patterns = (const char *const *)options->include.items,
-        .allow_count = options->include.count,
-        .ignore_patterns = (const char *const *)options->exclude.items,
-        .ignore_count = options->exclude.count,
-        .list_files = true,
-        .fetch = options->fetch,
-        .progress = options->is_quiet ? NULL : hc_progress_bar_show,
-        .progress_ctx = &pull->bar,
-    };
+    struct hc_client_snapshot_request request;
     int result;
 
+    hc_resolve_options_request(options, &request);
+    request.list_files = true;
+    request.progress = options->is_quiet ? NULL : hc_progress_bar_show;
+    request.progress_ctx = &pull->bar;
     hc_progress_bar_begin(&pull->bar, options->repo.id);
     result = hc_client_resolve_snapshot(pull->client, &request, snapshot, err);
     hc_progress_bar_end(&pull->bar);

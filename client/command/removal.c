@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "client/cache_call.h"
 #include "confirmation.h"
+#include "finding.h"
 #include "output.h"
 #include "removal_output.h"
 #include "repo_list.h"
@@ -21,13 +22,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_INCLUDE = 768, KEY_DRY_RUN, KEY_UNUSED_FOR };
+enum { KEY_INCLUDE = 768, KEY_UNUSED_FOR };
 enum { COMMIT_LENGTH = 40 };
 
 struct removal_options {
     struct hc_cache_command base;
+    struct hc_client_repo repo; /* of arguments without type or revision */
+    struct hc_consent consent;
     struct hc_strings include;
-    bool is_dry_run, is_agreed;
     bool has_unused_for;
     int64_t unused_for_ms;
 };
@@ -98,7 +100,7 @@ static int selector_init(struct rm_selector *selector, struct hc_client *client,
     bool is_commit = strlen(text) == COMMIT_LENGTH && hc_text_is_hex(text, COMMIT_LENGTH);
 
     if ((is_commit ? commit_find_repo(client, text, spec, err)
-                   : hc_repo_spec_parse(text, spec, err)) < 0)
+                   : hc_repo_spec_parse(text, &options->repo, spec, err)) < 0)
         return -1;
     hubcache__v1__cache_selector__init(message);
     message->repo_id = spec->id;
@@ -227,11 +229,11 @@ static int rm_run(struct hc_client *client, void *input, struct hc_error *err)
 
     if (rm_request_init(&request, client, options, err) < 0)
         return -1;
-    if (!options->is_dry_run && !options->is_agreed)
+    if (!options->consent.is_dry_run && !options->consent.is_agreed)
         agreed = rm_confirm(client, &request, options, err);
     if (agreed <= 0)
         return agreed;
-    answer = rm_call(client, &request, options->is_dry_run, &output, err);
+    answer = rm_call(client, &request, options->consent.is_dry_run, &output, err);
     if (!answer)
         return -1;
     options->base.exit_status = output.kept_count > 0 ? HC_EXIT_FAILURE : HC_EXIT_OK;
@@ -240,38 +242,12 @@ static int rm_run(struct hc_client *client, void *input, struct hc_error *err)
 
 /* --- prune -------------------------------------------------------------------------- */
 
-static const char *finding_word(Hubcache__V1__FindingKind kind)
-{
-    switch (kind) {
-    case HUBCACHE__V1__FINDING_KIND__FINDING_KIND_DANGLING_POINTER:
-        return "dangling pointer";
-    case HUBCACHE__V1__FINDING_KIND__FINDING_KIND_ORPHAN_BLOB:
-        return "orphan blob";
-    case HUBCACHE__V1__FINDING_KIND__FINDING_KIND_STRAY_TEMPORARY:
-        return "stray temporary";
-    case HUBCACHE__V1__FINDING_KIND__FINDING_KIND_DANGLING_REF:
-        return "dangling ref";
-    case HUBCACHE__V1__FINDING_KIND__FINDING_KIND_ORPHAN_PAYLOAD:
-        return "orphan payload";
-    default:
-        return "other";
-    }
-}
-
 static json_t *json_of_findings(const Hubcache__V1__PruneResponse *response)
 {
     json_t *findings = json_array();
 
-    for (size_t i = 0; i < response->n_findings; i++) {
-        const Hubcache__V1__Finding *finding = response->findings[i];
-
-        (void)json_array_append_new(findings,
-                                    json_pack("{ss ss sI ss}", "kind",
-                                              finding_word(finding->kind), "cache_path",
-                                              finding->cache_path, "size_bytes",
-                                              (json_int_t)finding->size_bytes, "action",
-                                              finding->action));
-    }
+    for (size_t i = 0; i < response->n_findings; i++)
+        (void)json_array_append_new(findings, hc_finding_json(response->findings[i]));
     return findings;
 }
 
@@ -287,7 +263,7 @@ static int findings_print(const Hubcache__V1__PruneResponse *response,
 
         hc_bytes_format(size, finding->size_bytes);
         if (hc_table_add(&table, finding->cache_path, err) < 0 ||
-            hc_table_add(&table, finding_word(finding->kind), err) < 0 ||
+            hc_table_add(&table, hc_finding_kind(finding), err) < 0 ||
             hc_table_add(&table, size, err) < 0 ||
             hc_table_add(&table, finding->action[0] ? finding->action : "-", err) < 0)
             return -1;
@@ -297,9 +273,48 @@ static int findings_print(const Hubcache__V1__PruneResponse *response,
     return 0;
 }
 
+/* What a prune is about: every repo, or those that are named. */
+struct prune_scope {
+    struct hc_repo_specs specs;
+    Hubcache__V1__RepoType type; /* of all of them; 0: of every type */
+};
+
+static void prune_scope_clear(struct prune_scope *scope)
+{
+    hc_repo_specs_clear(&scope->specs);
+}
+
+HC_DEFINE_AUTO_VALUE(prune_scope, prune_scope_clear)
+
+/* A request has ids and types, each for all repos. */
+static int prune_scope_init(struct prune_scope *scope,
+                            const struct removal_options *options, struct hc_error *err)
+{
+    const struct hc_cache_command *base = &options->base;
+
+    scope->type = (Hubcache__V1__RepoType)options->repo.type;
+    if (hc_repo_specs_parse(&scope->specs, base->arguments, base->argument_count,
+                            &options->repo, err) < 0)
+        return -1;
+    for (size_t i = 0; i < scope->specs.count; i++) {
+        const struct hc_repo_spec *spec = &scope->specs.items[i];
+
+        if (spec->revision[0] || spec->path[0])
+            return hc_fail_field(err, HC_INVALID_REPO_ID, "repo_id",
+                                 "prune is about repos: rm removes revisions and files");
+        if (spec->type != scope->specs.items[0].type)
+            return hc_fail_field(err, HC_INVALID_REPO_ID, "repo_type",
+                                 "repos of one type at a time: '%.200s' is of another",
+                                 base->arguments[i]);
+        scope->type = (Hubcache__V1__RepoType)spec->type;
+    }
+    return 0;
+}
+
 static ProtobufCMessage *prune_call(struct hc_client *client,
                                     const struct removal_options *options,
-                                    bool is_dry_run, struct hc_removal_output *output,
+                                    struct prune_scope *scope, bool is_dry_run,
+                                    struct hc_removal_output *output,
                                     struct hc_error *err)
 {
     const Hubcache__V1__PruneResponse *response;
@@ -314,6 +329,10 @@ static ProtobufCMessage *prune_call(struct hc_client *client,
     if (options->has_unused_for)
         message.unused_for = &unused_for;
     message.dry_run = is_dry_run;
+    message.repo_ids = scope->specs.ids;
+    message.n_repo_ids = scope->specs.count;
+    message.repo_types = &scope->type;
+    message.n_repo_types = scope->type != HUBCACHE__V1__REPO_TYPE__REPO_TYPE_UNSPECIFIED;
     answer = hc_cache_call(client,
                            &(struct hc_channel_request){
                                .method = HC_CACHE_METHOD("Prune"),
@@ -333,7 +352,7 @@ static ProtobufCMessage *prune_call(struct hc_client *client,
 
 /* As rm_confirm(). */
 static int prune_confirm(struct hc_client *client, struct removal_options *options,
-                         struct hc_error *err)
+                         struct prune_scope *scope, struct hc_error *err)
 {
     struct hc_removal_output plan;
     const Hubcache__V1__PruneResponse *response;
@@ -341,7 +360,7 @@ static int prune_confirm(struct hc_client *client, struct removal_options *optio
 
     if (hc_confirm_check(options->base.common, err) < 0)
         return -1;
-    answer = prune_call(client, options, true, &plan, err);
+    answer = prune_call(client, options, scope, true, &plan, err);
     response = (const void *)answer;
     if (!response || findings_print(response, err) < 0 ||
         hc_removal_print(&plan, err) < 0)
@@ -358,14 +377,18 @@ static int prune_run(struct hc_client *client, void *input, struct hc_error *err
     struct removal_options *options = input;
     const Hubcache__V1__PruneResponse *response;
     struct hc_removal_output output;
+    HC_AUTO_VALUE(prune_scope) scope = {0};
     HC_AUTO_MESSAGE *answer = NULL;
     int agreed = 1;
 
-    if (!options->is_dry_run && !options->is_agreed)
-        agreed = prune_confirm(client, options, err);
+    if (prune_scope_init(&scope, options, err) < 0)
+        return -1;
+    if (!options->consent.is_dry_run && !options->consent.is_agreed)
+        agreed = prune_confirm(client, options, &scope, err);
     if (agreed <= 0)
         return agreed;
-    answer = prune_call(client, options, options->is_dry_run, &output, err);
+    answer =
+        prune_call(client, options, &scope, options->consent.is_dry_run, &output, err);
     if (!answer)
         return -1;
     response = (const void *)answer;
@@ -385,48 +408,49 @@ static error_t removal_option_parse(int key, char *arg, struct argp_state *state
     struct hc_error err;
 
     switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &options->consent;
+        state->child_inputs[1] = &options->repo;
+        return 0;
     case KEY_INCLUDE:
         return hc_strings_add(&options->include, arg, &err) < 0 ? ENOMEM : 0;
-    case KEY_DRY_RUN:
-        options->is_dry_run = true;
-        return 0;
     case KEY_UNUSED_FOR:
         options->unused_for_ms = hc_command_duration(state, arg);
         options->has_unused_for = true;
-        return 0;
-    case 'y':
-        options->is_agreed = true;
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
 }
 
-#define CONSENT_OPTIONS                                                                  \
-    {"dry-run", KEY_DRY_RUN, NULL, 0, "Only tell what would be removed", 0},             \
-        {"yes", 'y', NULL, 0, "Do not ask", 0}
-
 static const struct argp_option rm_list[] = {
     {"include", KEY_INCLUDE, "PATTERN", 0,
      "Only files that match the pattern; may be repeated", 0},
-    CONSENT_OPTIONS,
     {0},
 };
 
 static const struct argp_option prune_list[] = {
     {"unused-for", KEY_UNUSED_FOR, "DURATION", 0,
      "Only revisions that were not used for so long, such as 7d; by default 1h", 0},
-    CONSENT_OPTIONS,
     {0},
 };
 
-static const struct argp rm_argp = {.options = rm_list, .parser = removal_option_parse};
+static const struct argp_child named_children[] = {{&hc_consent_argp, 0, NULL, 0},
+                                                   {&hc_repo_argp, 0, NULL, 0},
+                                                   {0}};
+
+static const struct argp rm_argp = {.options = rm_list,
+                                    .parser = removal_option_parse,
+                                    .children = named_children};
 static const struct argp prune_argp = {.options = prune_list,
-                                       .parser = removal_option_parse};
+                                       .parser = removal_option_parse,
+                                       .children = named_children};
 
 static const struct argp_child rm_children[] = {{&rm_argp, 0, NULL, 0},
+                                                {&hc_refused_argp, 0, NULL, 0},
                                                 HC_COMMON_OPTIONS};
 static const struct argp_child prune_children[] = {{&prune_argp, 0, NULL, 0},
+                                                   {&hc_refused_argp, 0, NULL, 0},
                                                    HC_COMMON_OPTIONS};
 
 const struct hc_subcommand hc_rm_command = {
@@ -444,10 +468,13 @@ const struct hc_subcommand hc_rm_command = {
 
 const struct hc_subcommand hc_prune_command = {
     .name = "prune",
-    .arguments = "",
-    .summary = "Removes what nothing refers to: revisions without a ref, blobs without a "
-               "pointer, and what interrupted downloads have left.",
+    .arguments = "[REPO...]",
+    .summary =
+        "Removes what nothing refers to: revisions without a ref, blobs without a "
+        "pointer, and what interrupted downloads have left. Of the whole cache, or "
+        "of the repos that are named.",
     .children = prune_children,
+    .arguments_max = HC_ARGUMENTS_ANY,
     .options_size = sizeof(struct removal_options),
     .run_cache = prune_run,
     .clear = removal_options_clear,

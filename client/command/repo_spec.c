@@ -79,7 +79,22 @@ static int spec_fail(const char *text, struct hc_error *err)
                          text);
 }
 
-int hc_repo_spec_parse(const char *text, struct hc_repo_spec *spec, struct hc_error *err)
+/* 0: what the text does not say is set as `defaults` has it. */
+static int spec_fill(struct hc_repo_spec *spec, const struct hc_client_repo *defaults)
+{
+    const char *revision = defaults ? defaults->revision : NULL;
+
+    if (spec->type == HC_REPO_DEFAULT && defaults)
+        spec->type = defaults->type;
+    if (spec->type == HC_REPO_DEFAULT)
+        spec->type = HC_REPO_MODEL;
+    if (spec->revision[0] || !revision)
+        return 0;
+    return hc_format(spec->revision, sizeof spec->revision, "%s", revision) < 0 ? -1 : 0;
+}
+
+int hc_repo_spec_parse(const char *text, const struct hc_client_repo *defaults,
+                       struct hc_repo_spec *spec, struct hc_error *err)
 {
     bool is_uri = hc_text_starts(text, "hf://");
     const char *at = is_uri ? text + strlen("hf://") : text;
@@ -88,8 +103,6 @@ int hc_repo_spec_parse(const char *text, struct hc_repo_spec *spec, struct hc_er
     const char *end;
 
     *spec = (struct hc_repo_spec){.type = type_take(&at)};
-    if (spec->type == HC_REPO_DEFAULT)
-        spec->type = HC_REPO_MODEL;
     end = id_end(at, is_uri);
     if (hc_format(spec->id, sizeof spec->id, "%.*s", (int)(end - at), at) < 0)
         return spec_fail(text, err);
@@ -104,9 +117,34 @@ int hc_repo_spec_parse(const char *text, struct hc_repo_spec *spec, struct hc_er
     }
     if (*end == '/' && hc_format(spec->path, sizeof spec->path, "%s", end + 1) < 0)
         return spec_fail(text, err);
-    if (hc_repo_init(&repo, spec->type, spec->id, &invalid) < 0)
+    if (spec_fill(spec, defaults) < 0 ||
+        hc_repo_init(&repo, spec->type, spec->id, &invalid) < 0)
         return spec_fail(text, err);
     return 0;
+}
+
+int hc_repo_specs_parse(struct hc_repo_specs *specs, const char *const *texts,
+                        size_t count, const struct hc_client_repo *defaults,
+                        struct hc_error *err)
+{
+    specs->items = calloc(count + 1, sizeof *specs->items);
+    specs->ids = calloc(count + 1, sizeof *specs->ids);
+    if (!specs->items || !specs->ids)
+        return hc_fail_memory(err);
+    for (; specs->count < count; specs->count++) {
+        struct hc_repo_spec *spec = &specs->items[specs->count];
+
+        if (hc_repo_spec_parse(texts[specs->count], defaults, spec, err) < 0)
+            return -1;
+        specs->ids[specs->count] = spec->id;
+    }
+    return 0;
+}
+
+void hc_repo_specs_clear(struct hc_repo_specs *specs)
+{
+    free(specs->items);
+    free(specs->ids);
 }
 
 void hc_repo_spec_format(enum hc_repo_type type, const char *id, char text[256])

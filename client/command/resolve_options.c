@@ -34,6 +34,19 @@ enum {
     KEY_FORMAT
 };
 
+void hc_resolve_options_request(const struct hc_resolve_options *options,
+                                struct hc_client_snapshot_request *request)
+{
+    *request = (struct hc_client_snapshot_request){
+        .repo = options->repo,
+        .allow_patterns = (const char *const *)options->include.items,
+        .allow_count = options->include.count,
+        .ignore_patterns = (const char *const *)options->exclude.items,
+        .ignore_count = options->exclude.count,
+        .fetch = options->fetch,
+    };
+}
+
 void hc_resolve_options_clear(struct hc_resolve_options *options)
 {
     hc_strings_clear(&options->include);
@@ -69,16 +82,29 @@ static error_t pattern_add(const struct argp_state *state, struct hc_strings *pa
     return 0;
 }
 
+static error_t repo_option_parse(int key, char *arg, struct argp_state *state)
+{
+    struct hc_client_repo *repo = state->input;
+
+    switch (key) {
+    case KEY_REVISION:
+        repo->revision = arg;
+        return 0;
+    case KEY_REPO_TYPE:
+        repo->type = repo_type_parse(state, arg);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
 static error_t resolve_option_parse(int key, char *arg, struct argp_state *state)
 {
     struct hc_resolve_options *options = state->input;
 
     switch (key) {
-    case KEY_REVISION:
-        options->repo.revision = arg;
-        return 0;
-    case KEY_REPO_TYPE:
-        options->repo.type = repo_type_parse(state, arg);
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &options->repo;
         return 0;
     case KEY_LOCAL_FILES_ONLY:
         options->fetch.local_files_only = true;
@@ -135,12 +161,16 @@ static error_t selection_option_parse(int key, char *arg, struct argp_state *sta
     }
 }
 
-static const struct argp_option resolve_list[] = {
+static const struct argp_option repo_list[] = {
     {"revision", KEY_REVISION, "REVISION", 0,
      "Branch, tag, refs/pr/N or commit; by default main", 0},
     {"repo-type", KEY_REPO_TYPE, "TYPE", 0,
      "model, dataset, space or kernel; by default model", 0},
     {"type", 0, NULL, OPTION_ALIAS, NULL, 0},
+    {0},
+};
+
+static const struct argp_option resolve_list[] = {
     {"local-files-only", KEY_LOCAL_FILES_ONLY, NULL, 0, "Do not ask the Hub", 0},
     {"force", KEY_FORCE, NULL, 0, "Fetch the bytes again even if they are cached", 0},
     {"force-download", 0, NULL, OPTION_ALIAS, NULL, 0},
@@ -206,7 +236,7 @@ static const struct argp_option refused_list[] = {
     {"max-workers", KEY_MAX_WORKERS, "N", OPTION_HIDDEN,
      "the server decides on the number of connections", 0},
     {"format", KEY_FORMAT, "FORMAT", OPTION_HIDDEN,
-     "the output is paths, one a line, or with --json one JSON object", 0},
+     "the output is text, or with --json one JSON object", 0},
     {0},
 };
 
@@ -221,8 +251,12 @@ static error_t refused_option_parse(int key, char *arg, struct argp_state *state
     return ARGP_ERR_UNKNOWN;
 }
 
+static const struct argp_child resolve_children[] = {{&hc_repo_argp, 0, NULL, 0}, {0}};
+
+const struct argp hc_repo_argp = {.options = repo_list, .parser = repo_option_parse};
 const struct argp hc_resolve_argp = {.options = resolve_list,
-                                     .parser = resolve_option_parse};
+                                     .parser = resolve_option_parse,
+                                     .children = resolve_children};
 const struct argp hc_names_argp = {.options = names_list,
                                    .parser = selection_option_parse};
 const struct argp hc_patterns_argp = {.options = patterns_list,

@@ -31,10 +31,16 @@ struct hc_resolve_options {
     bool is_quiet;
 };
 
+/* The request that the options say, which borrows from them. */
+void hc_resolve_options_request(const struct hc_resolve_options *options,
+                                struct hc_client_snapshot_request *request);
+
 void hc_resolve_options_clear(struct hc_resolve_options *options);
 HC_DEFINE_AUTO_VALUE(hc_resolve_options, hc_resolve_options_clear)
 
-extern const struct argp hc_resolve_argp;  /* --revision and others, of every call */
+extern const struct argp hc_repo_argp;     /* --revision, --repo-type; its input is a
+                                              struct hc_client_repo */
+extern const struct argp hc_resolve_argp;  /* these and others, of every call */
 extern const struct argp hc_names_argp;    /* --subfolder */
 extern const struct argp hc_patterns_argp; /* --include, --exclude */
 extern const struct argp hc_warm_argp;     /* --warm */

@@ -52,25 +52,14 @@ static struct hc_client_open_snapshot *run_open(struct hc_client *client,
     struct hc_client_open_snapshot *snapshot;
     struct hc_repo_spec spec;
     struct hc_progress_bar bar;
-    struct hc_client_snapshot_request request = {
-        .allow_patterns = (const char *const *)resolve->include.items,
-        .allow_count = resolve->include.count,
-        .ignore_patterns = (const char *const *)resolve->exclude.items,
-        .ignore_count = resolve->exclude.count,
-        .fetch = resolve->fetch,
-        .progress = resolve->is_quiet ? NULL : hc_progress_bar_show,
-        .progress_ctx = &bar,
-    };
+    struct hc_client_snapshot_request request;
 
-    if (hc_repo_spec_parse(options->base.arguments[0], &spec, err) < 0)
+    if (hc_repo_spec_parse(options->base.arguments[0], &resolve->repo, &spec, err) < 0)
         return NULL;
-    if (spec.type == HC_REPO_MODEL && resolve->repo.type != HC_REPO_DEFAULT)
-        spec.type = resolve->repo.type;
-    request.repo =
-        (struct hc_client_repo){.id = spec.id,
-                                .type = spec.type,
-                                .revision = spec.revision[0] ? spec.revision
-                                                             : resolve->repo.revision};
+    hc_resolve_options_request(resolve, &request);
+    request.repo = (struct hc_client_repo){spec.id, spec.type, spec.revision};
+    request.progress = resolve->is_quiet ? NULL : hc_progress_bar_show;
+    request.progress_ctx = &bar;
     hc_progress_bar_begin(&bar, spec.id);
     snapshot = hc_client_snapshot_open(client, &request, err);
     hc_progress_bar_end(&bar);

@@ -248,20 +248,14 @@ static int snapshot_run(struct hc_client *client,
 {
     bool is_dry_run = options->fetch.dry_run;
     struct hc_progress_bar bar;
-    struct hc_client_snapshot_request request = {
-        .repo = options->repo,
-        .allow_patterns = (const char *const *)options->include.items,
-        .allow_count = options->include.count,
-        .ignore_patterns = (const char *const *)options->exclude.items,
-        .ignore_count = options->exclude.count,
-        .list_files = is_dry_run || options->list_files || options->fetch.warm,
-        .fetch = options->fetch,
-        .progress = is_dry_run || options->is_quiet ? NULL : hc_progress_bar_show,
-        .progress_ctx = &bar,
-    };
+    struct hc_client_snapshot_request request;
     HC_AUTO_VALUE(hc_client_snapshot) snapshot = {0};
     int result;
 
+    hc_resolve_options_request(options, &request);
+    request.list_files = is_dry_run || options->list_files || options->fetch.warm;
+    request.progress = is_dry_run || options->is_quiet ? NULL : hc_progress_bar_show;
+    request.progress_ctx = &bar;
     hc_progress_bar_begin(&bar, options->repo.id);
     result = hc_client_resolve_snapshot(client, &request, &snapshot, err);
     hc_progress_bar_end(&bar);

@@ -25,7 +25,8 @@ HC_DEFINE_AUTO_VALUE(hc_table, hc_table_clear)
 /* The next cell of the row, or the first of a new one. */
 int hc_table_add(struct hc_table *table, const char *cell, struct hc_error *err);
 
-/* Prints the names of the columns, a line below them, and the rows. */
+/* Prints the names of the columns, a line below them, and the rows; nothing without
+ * rows. */
 void hc_table_print(const struct hc_table *table);
 
 #endif

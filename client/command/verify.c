@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "client/cache_call.h"
+#include "finding.h"
 #include "output.h"
 #include "progress_bar.h"
 #include "repo_spec.h"
@@ -28,6 +29,7 @@ typedef Hubcache__V1__CacheSelector selector_message;
 
 struct verify_options {
     struct hc_cache_command base;
+    struct hc_client_repo repo; /* of arguments without type or revision */
     bool repair, dry_run;
     uint64_t bytes_per_second;
 };
@@ -60,13 +62,14 @@ HC_DEFINE_AUTO_VALUE(verify_call, verify_clear)
 
 /* --- the request -------------------------------------------------------------------- */
 
-static int selector_init(struct verify_selector *selector, const char *text,
+static int selector_init(struct verify_selector *selector,
+                         const struct verify_options *options, const char *text,
                          struct hc_error *err)
 {
     struct hc_repo_spec *spec = &selector->spec;
     selector_message *message = &selector->message;
 
-    if (hc_repo_spec_parse(text, spec, err) < 0)
+    if (hc_repo_spec_parse(text, &options->repo, spec, err) < 0)
         return -1;
     hubcache__v1__cache_selector__init(message);
     message->repo_id = spec->id;
@@ -95,7 +98,8 @@ static int verify_init(struct verify_call *verify, const struct verify_options *
         return hc_fail_memory(err);
     verify->selector_count = count;
     for (size_t i = 0; i < count; i++) {
-        if (selector_init(&verify->selectors[i], options->base.arguments[i], err) < 0)
+        if (selector_init(&verify->selectors[i], options, options->base.arguments[i],
+                          err) < 0)
             return -1;
     }
     return 0;
@@ -103,23 +107,12 @@ static int verify_init(struct verify_call *verify, const struct verify_options *
 
 /* --- events ------------------------------------------------------------------------- */
 
-static const char *kind_word(Hubcache__V1__FindingKind kind)
-{
-    static const char *const words[] = {"unknown",           "corrupt_blob",
-                                        "unverifiable_blob", "unreadable_blob",
-                                        "dangling_pointer",  "orphan_blob",
-                                        "stray_temporary",   "dangling_ref",
-                                        "orphan_payload"};
-
-    return (size_t)kind < sizeof words / sizeof *words ? words[kind] : words[0];
-}
-
 static void finding_print(const Hubcache__V1__Finding *finding)
 {
     bool is_terminal = isatty(STDOUT_FILENO);
     const char *const texts[] = {finding->cache_path, finding->action};
 
-    (void)printf("%s: ", kind_word(finding->kind));
+    (void)printf("%s: ", hc_finding_kind(finding));
     for (size_t i = 0; i < 2; i++) {
         if (i > 0 && *texts[i])
             (void)fputs(": ", stdout);
@@ -132,25 +125,13 @@ static void finding_print(const Hubcache__V1__Finding *finding)
     (void)fflush(stdout);
 }
 
-static json_t *json_of_finding(const Hubcache__V1__Finding *finding)
-{
-    json_t *pointers = json_array();
-
-    for (size_t i = 0; i < finding->n_pointers; i++)
-        (void)json_array_append_new(pointers, json_string(finding->pointers[i]));
-    return json_pack("{ss ss sI ss ss so}", "kind", kind_word(finding->kind),
-                     "cache_path", finding->cache_path, "size_bytes",
-                     (json_int_t)finding->size_bytes, "action", finding->action, "actual",
-                     finding->actual, "pointers", pointers);
-}
-
 static void verify_take_finding(struct verify_call *verify,
                                 const Hubcache__V1__Finding *finding)
 {
     if (finding->kind == HUBCACHE__V1__FINDING_KIND__FINDING_KIND_UNREADABLE_BLOB)
         verify->is_unreadable = true;
     if (verify->options->base.common->json) {
-        (void)json_array_append_new(verify->findings, json_of_finding(finding));
+        (void)json_array_append_new(verify->findings, hc_finding_json(finding));
         return;
     }
     hc_progress_bar_end(&verify->bar);
@@ -313,6 +294,9 @@ static error_t verify_option_parse(int key, char *arg, struct argp_state *state)
     struct verify_options *options = state->input;
 
     switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &options->repo;
+        return 0;
     case KEY_REPAIR:
         options->repair = true;
         return 0;
@@ -335,10 +319,14 @@ static const struct argp_option verify_list[] = {
     {0},
 };
 
+static const struct argp_child repo_children[] = {{&hc_repo_argp, 0, NULL, 0}, {0}};
+
 static const struct argp verify_argp = {.options = verify_list,
-                                        .parser = verify_option_parse};
+                                        .parser = verify_option_parse,
+                                        .children = repo_children};
 
 static const struct argp_child verify_children[] = {{&verify_argp, 0, NULL, 0},
+                                                    {&hc_refused_argp, 0, NULL, 0},
                                                     HC_COMMON_OPTIONS};
 
 const struct hc_subcommand hc_verify_command = {

@@ -6,6 +6,7 @@ _hubcache()
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}
     local common="--server --mount --json --timeout --wait --tls --tls-ca --tls-cert --tls-key --tls-server-name --hub-token-file --token-file -h --help --usage --version"
     local choice="--revision --repo-type --type --local-files-only --force --force-download --max-staleness -q --quiet"
+    local repo="--revision --repo-type --type"
     local patterns="--include --exclude --dry-run --list-files --require-complete"
     local command="" word i
 
@@ -26,7 +27,7 @@ _hubcache()
             mapfile -t COMPREPLY < <(compgen -W "repo caller rule" -- "$current"); return ;;
         --sort)
             mapfile -t COMPREPLY < <(compgen -W "name size accessed modified" -- "$current"); return ;;
-        --server | --filter | -f | --limit | --timeout | --wait | --tls-server-name | --revision | --max-staleness | --lease | --for | --unused-for | --reason | --subfolder | --include | --exclude)
+        --server | --filter | -f | --limit | --timeout | --wait | --tls-server-name | --revision | --max-staleness | --lease | --for | --rate | --as | --group | --unused-for | --reason | --subfolder | --include | --exclude)
             return ;;
     esac
 
@@ -37,17 +38,19 @@ _hubcache()
         cat) word="$common $choice --subfolder" ;;
         pull) word="$common $choice --to --include --exclude" ;;
         prefetch) word="$common $choice --include --exclude --no-wait" ;;
-        policy) word="test $common --as --group" ;;
+        policy)
+            word="test $common --as --group"
+            [[ $previous == policy ]] && mapfile -t COMPREPLY < <(compgen -W "test" -- "$current") && return ;;
         evict) word="$common --dry-run -y --yes" ;;
-        verify) word="$common --repair --dry-run --rate" ;;
-        rm) word="$common --include --dry-run -y --yes" ;;
-        prune) word="$common --unused-for --dry-run -y --yes" ;;
-        pin) word="$common --reason" ;;
-        unpin) word=$common ;;
+        verify) word="$common $repo --repair --dry-run --rate" ;;
+        rm) word="$common $repo --include --dry-run -y --yes" ;;
+        prune) word="$common --repo-type --type --unused-for --dry-run -y --yes" ;;
+        pin) word="$common $repo --reason" ;;
+        unpin) word="$common $repo" ;;
         ls) word="$common --revisions --files --filter --sort --limit --quiet --show-warnings -f -q" ;;
         du) word="--by $common" ;;
         lease)
-            word="$common --mine --for"
+            word="$common $repo --mine --for"
             [[ $previous == lease ]] && mapfile -t COMPREPLY < <(compgen -W "ls renew release" -- "$current") && return ;;
         run) word="$common $choice --include --exclude --lease --" ;;
         info) word=$common ;;

@@ -79,6 +79,7 @@ def test_a_lease_is_listed_renewed_and_released(server, cache):
     assert hubcache("lease", "release", answer["lease_id"], server=server).returncode == 0
     assert hubcache("lease", "release", "x", server=server).returncode == 2
     assert hubcache("lease", "renew", server=server).returncode == 2
+    assert hubcache("lease", "renew", answer["lease_id"], "--for", "0", server=server).returncode == 2
 
 
 def test_the_output_is_the_path_and_the_lease_is_told_on_standard_error(server):

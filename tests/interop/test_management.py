@@ -402,7 +402,10 @@ def test_ls_filters_sorts_and_limits(arguments, expected, maker, offline):
     server = offline()
     assert lines_of("ls", "-q", *arguments, server=server) == expected
     table = lines_of("ls", *arguments, server=server)
-    assert table[0].split() == ["ID", "SIZE", "LAST_ACCESSED", "LAST_MODIFIED", "REFS"]
+    if not expected:
+        assert table == ["Found 0 repo(s) for a total of 0 revision(s) and 0 B."]
+    else:
+        assert table[0].split() == ["ID", "SIZE", "LAST_ACCESSED", "LAST_MODIFIED", "REFS"]
     assert [line.split()[0] for line in table[2:-2]] == expected
     found = json.loads(hubcache("ls", "--json", *arguments, server=server).stdout)["repos"]
     assert [f"{repo['repo_type']}/{repo['repo_id']}" for repo in found] == expected
@@ -434,6 +437,8 @@ def test_ls_lists_revisions_and_files(maker, offline):
         ("config.json", 3), ("deep/er/weights.bin", 5000)]
     (row,) = [line for line in lines_of("ls", "--revisions", server=server) if MAIN in line]
     assert "unknown" in row and row.endswith(" main")
+    (row,) = [line for line in lines_of("ls", "org/name", server=server) if "org/name" in line]
+    assert row.endswith(" main refs/pr/1 v1.0")
 
 
 @pytest.mark.parametrize("arguments, code, text", [
@@ -448,7 +453,10 @@ def test_ls_lists_revisions_and_files(maker, offline):
     (["ls", "a/b/c"], 2, "names no repo"),
     (["ls", "org/none"], 3, "the cache has no model 'org/none'"),
     (["ls", "a/small@v7"], 3, "at revision v7"),
-    (["du", "org/none"], 3, "lacks 1 of these 1 repos"),
+    (["du", "org/none"], 3, "has no such repo"),
+    (["du", "org/none", "a/small", "b/none"], 3, "lacks 2 of these 3 repos"),
+    (["ls", "--cache-dir", "/tmp"], 2, "the cache is the server's"),
+    (["ls", "--format", "json"], 2, "--json"),
 ])
 def test_what_cannot_be_listed_is_said(arguments, code, text, maker, offline):
     make_assorted(maker, 1_700_000_000)

@@ -203,6 +203,42 @@ def test_prune_takes_what_no_ref_names_and_what_dangles(maker, offline, newest, 
     assert repos[FOLDER]["revisions"][MAIN]["files"] == 2
 
 
+def test_prune_takes_the_repos_that_are_named(maker, offline, cache):
+    for folder in (FOLDER, FORK, "models--fork--name"):
+        maker.file(folder, THIRD, "d.bin", b"d" * 9000)
+        maker.pointer(folder, THIRD, "dangling.bin", "f" * 40)
+    server = offline()
+
+    done = prune(server, "fork/name", "--unused-for", "0")
+    assert [(row["repo_id"], row["repo_type"]) for row in done["removed"]] == [("fork/name", "model")] * 2
+    assert [row["kind"] for row in done["findings"]] == ["dangling_pointer"]
+    assert {path.name for path in cache.glob("*--*")} == {FOLDER, FORK}
+    done = prune(server, "--type", "model", "--unused-for", "0")
+    assert {row["repo_id"] for row in done["removed"]} == {"org/name"}
+    assert (cache / FORK).exists()
+    for arguments in (["org/name", "dataset/fork/name"], ["org/name@main"], ["a/b", "--revision", "c"]):
+        assert hubcache("prune", *arguments, "--yes", server=server).returncode == 2
+    assert (cache / FORK).exists()
+
+
+def test_type_and_revision_may_be_options(maker, offline, cache):
+    two_revisions(maker)
+    two_revisions(maker, FORK)
+    server = offline()
+    options = ["--type", "dataset", "--revision", "refs/pr/1"]
+
+    assert hubcache("pin", "fork/name", *options, server=server).stdout.split() == [OTHER]
+    (kept,) = rm(server, "fork/name", *options, "--yes", status=1)["kept"]
+    assert (kept["repo_type"], kept["commit_hash"]) == ("dataset", OTHER)
+    assert hubcache("unpin", "fork/name", *options, server=server).stdout.split() == [OTHER]
+    result = json.loads(hubcache("verify", "fork/name", "--json", *options, server=server).stdout)
+    assert result["result"]["blobs"] == 2
+    assert hubcache("lease", "ls", "fork/name", *options, server=server).stdout == ""
+    done = rm(server, "fork/name", "model/org/name@main", *options, "--yes")
+    assert [(row["repo_type"], row["commit_hash"]) for row in done["removed"]] == [
+        ("dataset", OTHER), ("model", MAIN)]
+
+
 # --- at random, beside other clients ------------------------------------------------------
 
 

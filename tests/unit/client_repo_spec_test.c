@@ -15,7 +15,7 @@ static void assert_spec(const char *text, enum hc_repo_type type, const char *id
     struct hc_repo_spec spec;
     struct hc_error err;
 
-    assert_int_equal(hc_repo_spec_parse(text, &spec, &err), 0);
+    assert_int_equal(hc_repo_spec_parse(text, NULL, &spec, &err), 0);
     assert_int_equal(spec.type, type);
     assert_string_equal(spec.id, id);
     assert_string_equal(spec.revision, revision);
@@ -27,7 +27,7 @@ static void assert_refused(const char *text)
     struct hc_repo_spec spec;
     struct hc_error err;
 
-    assert_int_equal(hc_repo_spec_parse(text, &spec, &err), -1);
+    assert_int_equal(hc_repo_spec_parse(text, NULL, &spec, &err), -1);
     assert_int_equal(err.reason, HC_INVALID_REPO_ID);
     assert_string_equal(err.field, "repo_id");
 }
@@ -74,6 +74,37 @@ static void a_uri_has_a_path_after_id_or_revision(void **state)
                 "refs/convert/parquet", "x");
 }
 
+static void options_say_what_the_text_does_not(void **state)
+{
+    const struct hc_client_repo options = {.type = HC_REPO_DATASET, .revision = "v1"};
+    struct hc_repo_spec spec;
+    struct hc_error err;
+
+    (void)state;
+    assert_int_equal(hc_repo_spec_parse("org/name", &options, &spec, &err), 0);
+    assert_int_equal(spec.type, HC_REPO_DATASET);
+    assert_string_equal(spec.revision, "v1");
+    assert_int_equal(hc_repo_spec_parse("model/org/name@v2", &options, &spec, &err), 0);
+    assert_int_equal(spec.type, HC_REPO_MODEL);
+    assert_string_equal(spec.revision, "v2");
+}
+
+static void a_revision_of_the_options_is_not_cut(void **state)
+{
+    char revision[HC_REPO_SPEC_TEXT_MAX + 1];
+    const struct hc_client_repo options = {.revision = revision};
+    struct hc_repo_spec spec;
+    struct hc_error err;
+
+    (void)state;
+    memset(revision, 'v', sizeof revision - 1);
+    revision[sizeof revision - 1] = '\0';
+    assert_int_equal(hc_repo_spec_parse("org/name", &options, &spec, &err), -1);
+    revision[sizeof revision - 2] = '\0';
+    assert_int_equal(hc_repo_spec_parse("org/name", &options, &spec, &err), 0);
+    assert_string_equal(spec.revision, revision);
+}
+
 static void what_names_no_repo_is_refused(void **state)
 {
     char text[HC_REPO_SPEC_TEXT_MAX + 64];
@@ -111,6 +142,8 @@ int main(void)
         cmocka_unit_test(a_type_before_the_id_is_taken_singular_and_plural),
         cmocka_unit_test(a_revision_follows_an_at_sign),
         cmocka_unit_test(a_uri_has_a_path_after_id_or_revision),
+        cmocka_unit_test(options_say_what_the_text_does_not),
+        cmocka_unit_test(a_revision_of_the_options_is_not_cut),
         cmocka_unit_test(what_names_no_repo_is_refused),
         cmocka_unit_test(a_repo_is_written_as_it_is_read),
     };
