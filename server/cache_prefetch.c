@@ -66,8 +66,6 @@ struct hc_prefetches {
     } shared;
 };
 
-HC_DEFINE_AUTO_VALUE(hc_arena, hc_arena_reset)
-
 /* ---- one prefetch ------------------------------------------------------------------ */
 
 static void prefetch_release(struct prefetch *prefetch)

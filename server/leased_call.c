@@ -140,22 +140,6 @@ static struct hc_answer *answer_add_lease(const struct hc_answer *answer, unsign
     return leased;
 }
 
-static int leased_decode(const struct leased_call *leased, struct hc_resolve *resolve,
-                         struct hc_error *err)
-{
-    const struct hc_request_key *key = &leased->key;
-    const ProtobufCMessage *message =
-        hc_message_unpack(hc_resolve_message_type(key->kind), key->request, key->size,
-                          resolve->arena, err);
-    const struct hc_fetch_options options = {.hub_token = *key->token ? key->token : NULL,
-                                             .caller = key->caller,
-                                             .identity = key->identity
-                                                             ? &key->identity->identity
-                                                             : NULL};
-
-    return message ? hc_resolve_decode(resolve, message, &options, err) : -1;
-}
-
 /* The edge may have told the call to leave before the call is a waiter. */
 static void leased_resolve(struct leased_call *leased)
 {
@@ -213,23 +197,19 @@ static bool leased_run(struct hc_task *task)
 {
     struct leased_call *leased =
         (struct leased_call *)((char *)task - offsetof(struct leased_call, task));
-    struct hc_arena arena;
+    HC_AUTO_VALUE(hc_arena) arena;
+    HC_AUTO_VALUE(hc_resolve)
+    resolve = hc_resolve_new(leased->key.kind, leased->calls->resolver, &arena);
     struct hc_lease lease;
     struct hc_error err;
     int is_leased;
 
     hc_arena_init(&arena);
-    {
-        HC_AUTO_VALUE(hc_resolve)
-        resolve = hc_resolve_new(leased->key.kind, leased->calls->resolver, &arena);
-
-        is_leased = leased_decode(leased, &resolve, &err);
-        if (is_leased == 0)
-            is_leased =
-                hc_resolve_lease(&resolve, leased->answer, &leased->terms, &lease, &err);
-        leased_reply(leased, &resolve, is_leased, &lease, &err);
-    }
-    hc_arena_reset(&arena);
+    is_leased = hc_resolve_decode_key(&resolve, &leased->key, &err);
+    if (is_leased == 0)
+        is_leased =
+            hc_resolve_lease(&resolve, leased->answer, &leased->terms, &lease, &err);
+    leased_reply(leased, &resolve, is_leased, &lease, &err);
     return false;
 }
 

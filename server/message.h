@@ -12,6 +12,7 @@
 #ifndef HC_SERVER_MESSAGE_H
 #define HC_SERVER_MESSAGE_H
 
+#include <base/auto.h>
 #include <hubcache/error.h>
 #include <protobuf-c/protobuf-c.h>
 #include <stdalign.h>
@@ -35,6 +36,7 @@ void hc_arena_init(struct hc_arena *arena);
 
 /* Frees everything that was taken, and wipes the secret. */
 void hc_arena_reset(struct hc_arena *arena);
+HC_DEFINE_AUTO_VALUE(hc_arena, hc_arena_reset)
 
 /* NULL: out of memory. */
 void *hc_arena_take(struct hc_arena *arena, size_t size);

@@ -9,6 +9,7 @@
  */
 #include "resolve.h"
 
+#include "caller.h"
 #include "codec.h"
 #include "log.h"
 
@@ -429,6 +430,21 @@ int hc_resolve_decode(struct hc_resolve *resolve, const ProtobufCMessage *messag
                       const struct hc_fetch_options *caller, struct hc_error *err)
 {
     return resolve->kind->decode(resolve, message, caller, err);
+}
+
+int hc_resolve_decode_key(struct hc_resolve *resolve, const struct hc_request_key *key,
+                          struct hc_error *err)
+{
+    const ProtobufCMessage *message =
+        hc_message_unpack(hc_resolve_message_type(key->kind), key->request, key->size,
+                          resolve->arena, err);
+    const struct hc_fetch_options options = {.hub_token = *key->token ? key->token : NULL,
+                                             .caller = key->caller,
+                                             .identity = key->identity
+                                                             ? &key->identity->identity
+                                                             : NULL};
+
+    return message ? hc_resolve_decode(resolve, message, &options, err) : -1;
 }
 
 /* What is formatted and compared for each name takes time, too. */

@@ -58,6 +58,10 @@ hc_resolve_message_type(const struct hc_resolve_kind *kind);
 int hc_resolve_decode(struct hc_resolve *resolve, const ProtobufCMessage *message,
                       const struct hc_fetch_options *caller, struct hc_error *err);
 
+/* The same from the key that calls share; its texts live until the clear. */
+int hc_resolve_decode_key(struct hc_resolve *resolve, const struct hc_request_key *key,
+                          struct hc_error *err);
+
 /* After the decode: the result has the files of a snapshot, also if the client does not
  * want them. */
 void hc_resolve_list_files(struct hc_resolve *resolve);

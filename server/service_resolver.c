@@ -7,10 +7,6 @@
  * for a snapshot is always parked: to prove that one is complete, each of its files is
  * looked at.
  *
- * A parked call is a waiter in the scratch memory of its call. It ends once: with the
- * answer of the coalesced request, or when the caller leaves, the deadline passes or the
- * server stops. hc_coalescer_leave() decides which of the two comes first.
- *
  * To add a method: a row in `methods` and a function. To add a kind of request: a row of
  * functions in resolve.c.
  */
@@ -20,10 +16,10 @@
 #include "caller.h"
 #include "leased_call.h"
 #include "log.h"
+#include "parked_call.h"
 #include "read_stream.h"
 #include "recent_answers.h"
 #include "resolve.h"
-#include "watch_result.h"
 
 #include <base/cancellation.h>
 #include <base/error.h>
@@ -47,71 +43,7 @@ struct hc_resolver_service {
     struct hc_audit *audit; /* NULL: none */
 };
 
-/* In the scratch memory of its call. */
-struct parked_call {
-    struct hc_waiter waiter;
-    struct hc_rpc_call *call;
-    struct hc_coalescer *coalescer;
-};
-
-_Static_assert(sizeof(struct parked_call) <= HC_RPC_SCRATCH,
-               "a parked call lives in the scratch memory of its call");
-
-HC_DEFINE_AUTO_VALUE(hc_arena, hc_arena_reset)
-
 /* ---- parked calls ------------------------------------------------------------------ */
-
-/* The waiter is the first member. */
-static struct parked_call *parked_call_of(struct hc_waiter *waiter)
-{
-    return (struct parked_call *)waiter;
-}
-
-static void parked_call_finish(struct hc_waiter *waiter, struct hc_answer *answer)
-{
-    struct parked_call *parked = parked_call_of(waiter);
-    HC_AUTO(hc_answer) *event = NULL;
-
-    if (!waiter->wants_progress || !answer || answer->code != 0) {
-        hc_rpc_call_finish(parked->call, answer);
-        return;
-    }
-    event = hc_watch_result_new(answer);
-    hc_rpc_call_finish(parked->call, event);
-}
-
-static void parked_call_send_progress(struct hc_waiter *waiter, struct hc_answer *message)
-{
-    hc_rpc_call_send(parked_call_of(waiter)->call, message);
-}
-
-static void parked_call_hold(struct hc_waiter *waiter)
-{
-    hc_rpc_call_hold(parked_call_of(waiter)->call);
-}
-
-static void parked_call_release(struct hc_waiter *waiter)
-{
-    hc_rpc_call_release(parked_call_of(waiter)->call);
-}
-
-static const struct hc_waiter_type parked_call_waiter = {parked_call_finish,
-                                                         parked_call_send_progress,
-                                                         parked_call_hold,
-                                                         parked_call_release};
-
-static void parked_call_leave(struct hc_rpc_call *call)
-{
-    struct parked_call *parked = hc_rpc_call_scratch(call);
-    HC_AUTO(hc_answer) *answer = NULL;
-    struct hc_error err;
-
-    if (!hc_coalescer_leave(parked->coalescer, &parked->waiter))
-        return;
-    hc_rpc_call_fail_left(call, &err);
-    answer = hc_answer_of_error(&err, NULL, NULL);
-    hc_rpc_call_finish(call, answer);
-}
 
 /*
  * Completes the key of a call. The request's bytes are packed again: two equal requests
@@ -141,22 +73,10 @@ static void call_coalesce(struct hc_resolver_service *service, struct hc_rpc_cal
                           struct hc_request_key *key, const ProtobufCMessage *message,
                           bool watches)
 {
-    struct parked_call *parked = hc_rpc_call_scratch(call);
-
-    if (!key_complete(key, call, message)) {
+    if (key_complete(key, call, message))
+        hc_parked_call_begin(service->coalescer, call, key, watches);
+    else
         hc_rpc_call_finish(call, NULL);
-        return;
-    }
-    *parked = (struct parked_call){
-        .waiter = {.type = &parked_call_waiter,
-                   .caller = key->caller,
-                   .deadline_ms = hc_rpc_call_request(call)->deadline_ms,
-                   .wants_progress = watches},
-        .call = call,
-        .coalescer = service->coalescer,
-    };
-    hc_rpc_call_park(call, parked_call_leave);
-    hc_coalescer_join(service->coalescer, key, &parked->waiter);
 }
 
 /* ---- provenance -------------------------------------------------------------------- */
@@ -441,16 +361,7 @@ static int key_decode(const struct hc_resolver_service *service,
                       const struct hc_request_key *key, struct hc_resolve *resolve,
                       struct hc_error *err)
 {
-    const ProtobufCMessage *message =
-        hc_message_unpack(hc_resolve_message_type(key->kind), key->request, key->size,
-                          resolve->arena, err);
-    const struct hc_fetch_options options = {.hub_token = *key->token ? key->token : NULL,
-                                             .caller = key->caller,
-                                             .identity = key->identity
-                                                             ? &key->identity->identity
-                                                             : NULL};
-
-    if (!message || hc_resolve_decode(resolve, message, &options, err) < 0)
+    if (hc_resolve_decode_key(resolve, key, err) < 0)
         return -1;
     if (service_notes_files(service))
         hc_resolve_list_files(resolve);
