@@ -7,6 +7,7 @@
 
 #include <base/size.h>
 
+#include <inttypes.h>
 #include <string.h>
 
 /* ---- alias ------------------------------------------------------------------------- */
@@ -107,4 +108,48 @@ const char *hc_resolution_rule_name(const struct hc_resolution *resolution,
         hc_decision_verdict(&resolution->decision, path, size).rule;
 
     return rule ? rule->name : NULL;
+}
+
+/* ---- a snapshot -------------------------------------------------------------------- */
+
+/* By the rule that denies the first of the files, by its name or its size. */
+static int snapshot_fail_all_excluded(const struct hc_resolution *resolution,
+                                      const struct hc_snapshot *snapshot,
+                                      struct hc_error *err)
+{
+    const char *path = snapshot->excluded[0];
+    struct hc_verdict verdict =
+        hc_decision_verdict(&resolution->decision, path, UINT64_MAX - 1);
+    char what[512];
+
+    (void)hc_format(what, sizeof what,
+                    "the snapshot of '%.200s' has no other files than '%.100s'%s, which "
+                    "%s",
+                    resolution->target->id, path,
+                    snapshot->excluded_total > 1 ? " and such" : "",
+                    verdict.is_too_large ? "is too large, and is" : "is");
+    return hc_fail_denied(err, verdict.rule, what);
+}
+
+int hc_resolution_authorize_snapshot(const struct hc_resolution *resolution,
+                                     const struct hc_snapshot *snapshot,
+                                     struct hc_error *err)
+{
+    const struct hc_rule *rule = resolution->decision.rule;
+    const char *type = hc_repo_type_name(
+        resolution->target->type ? resolution->target->type : HC_REPO_MODEL);
+
+    if (snapshot->file_count == 0 && snapshot->excluded_listed > 0)
+        return snapshot_fail_all_excluded(resolution, snapshot, err);
+    if (!rule || rule->max_snapshot_size == 0 ||
+        snapshot->size_bytes <= rule->max_snapshot_size)
+        return 0;
+    (void)hc_fail(err, HC_POLICY_DENIED,
+                  "the snapshot of %s '%s' is denied by the rule '%s' of the policy: it "
+                  "has %" PRIu64 " bytes, and max_snapshot_size is %" PRIu64
+                  "; select fewer files by patterns%s%s",
+                  type, resolution->target->id, rule->name, snapshot->size_bytes,
+                  rule->max_snapshot_size, rule->message ? ". " : "",
+                  rule->message ? rule->message : "");
+    return hc_fail_by_rule(err, rule);
 }

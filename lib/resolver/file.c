@@ -40,30 +40,6 @@ HC_DEFINE_AUTO_VALUE(file_resolution, file_resolution_clear)
 
 /* ---- answers ----------------------------------------------------------------------- */
 
-int hc_resolved_file_init(const struct hc_resolver *resolver, const char *cache_path,
-                          const char *path, struct hc_file *file, struct hc_error *err)
-{
-    const char *root = hc_cache_root(resolver->cache);
-    size_t root_length = strlen(root), length = strlen(cache_path);
-
-    *file = (struct hc_file){0};
-    file->path = malloc(root_length + 1 + length + 1);
-    if (!file->path)
-        return hc_fail_memory(err);
-    memcpy(file->path, root, root_length);
-    file->path[root_length] = '/';
-    memcpy(file->path + root_length + 1, cache_path, length + 1);
-    file->cache_path = file->path + root_length + 1;
-    file->filename = file->cache_path + length - strlen(path);
-    return 0;
-}
-
-void hc_file_clear(struct hc_file *file)
-{
-    free(file->path);
-    *file = (struct hc_file){0};
-}
-
 /* One system call when the file is there and the memo knows its pointer (cache/memo.h),
  * else two or three. */
 int hc_resolution_find_file(const struct hc_resolution *resolution, const char *commit,
@@ -110,20 +86,15 @@ static int file_answer_described(const struct file_resolution *self, struct hc_e
     const struct hc_metadata *metadata = self->metadata;
     const struct hc_blob_id blob = {resolution->repo.folder, metadata->etag};
     struct hc_file *file = self->file;
-    char cache_path[PATH_MAX];
     uint64_t size = 0;
     int found = hc_blob_find(resolver->cache, &blob, &size, err);
     bool is_there = found == 1 && hc_blob_size_matches(metadata->size, size);
 
     if (found < 0)
         return -1;
-    if (hc_cache_snapshot_path(cache_path, &resolution->repo, resolution->commit,
-                               resolution->path, err) < 0)
+    if (hc_resolution_place_file(resolution, resolution->commit, resolution->path, file,
+                                 err) < 0)
         return -1;
-    if (hc_resolved_file_init(resolver, cache_path, resolution->path, file, err) < 0)
-        return -1;
-    hc_resolution_name_rule(resolution, resolution->path, file->rule);
-    memcpy(file->commit_hash, resolution->commit, HC_COMMIT_SIZE);
     memcpy(file->etag, metadata->etag, sizeof metadata->etag);
     file->size_bytes = metadata->size == HC_SIZE_UNKNOWN ? size : metadata->size;
     if (hc_resolution_authorize_file(resolution, resolution->path, file->size_bytes,

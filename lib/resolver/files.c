@@ -41,32 +41,6 @@ HC_DEFINE_AUTO_VALUE(files_resolution, files_resolution_clear)
 
 /* ---- the answer as it grows -------------------------------------------------------- */
 
-int hc_resolved_files_add(struct hc_file **items, size_t *count, struct hc_file *file,
-                          struct hc_error *err)
-{
-    /* Doubles at powers of two, so that no capacity needs to be kept. */
-    if ((*count & (*count - 1)) == 0) {
-        size_t capacity = *count ? *count * 2 : 1;
-        struct hc_file *grown = reallocarray(*items, capacity, sizeof *grown);
-
-        if (!grown) {
-            hc_file_clear(file);
-            return hc_fail_memory(err);
-        }
-        *items = grown;
-    }
-    (*items)[(*count)++] = *file;
-    *file = (struct hc_file){0};
-    return 0;
-}
-
-void hc_resolved_files_clear(struct hc_file *items, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        hc_file_clear(&items[i]);
-    free(items);
-}
-
 void hc_files_clear(struct hc_files *files)
 {
     struct hc_strings missing = {.items = files->missing, .count = files->missing_count};
@@ -104,27 +78,6 @@ static void files_finish(struct files_resolution *self, const char *commit)
 }
 
 /* ---- cached, or described: one file after the other -------------------------------- */
-
-/* Where a file that a dry run would fetch would be: 1 or -1. */
-static int files_answer_entry(const struct hc_resolution *resolution,
-                              const struct hc_entry *entry, struct hc_file *file,
-                              struct hc_error *err)
-{
-    char cache_path[PATH_MAX];
-
-    if (hc_cache_snapshot_path(cache_path, &resolution->repo, resolution->commit,
-                               entry->path, err) < 0)
-        return -1;
-    if (hc_resolved_file_init(resolution->resolver, cache_path, entry->path, file, err) <
-        0)
-        return -1;
-    file->source = HC_SOURCE_HUB;
-    file->size_bytes = hc_entry_size(entry);
-    hc_resolution_name_rule(resolution, entry->path, file->rule);
-    memcpy(file->commit_hash, resolution->commit, HC_COMMIT_SIZE);
-    (void)hc_format(file->etag, sizeof file->etag, "%s", hc_entry_etag(entry));
-    return 1;
-}
 
 /* A file that the commit's listing does not have. */
 static int files_fail_absent(const struct hc_resolution *resolution, const char *path,
@@ -177,7 +130,10 @@ static int files_find_one(const struct hc_resolution *resolution, const char *co
         hc_resolution_authorize_file(resolution, path, hc_entry_size(entry), err) < 0)
         return -1;
     if (entry && resolution->options->dry_run)
-        return files_answer_entry(resolution, entry, file, err);
+        return hc_resolution_place_entry(resolution, resolution->commit, entry, file,
+                                         err) < 0
+                   ? -1
+                   : 1;
     return 0;
 }
 

@@ -190,6 +190,12 @@ void hc_resolution_name_rule(const struct hc_resolution *resolution, const char 
 const char *hc_resolution_rule_name(const struct hc_resolution *resolution,
                                     const char *path, uint64_t size);
 
+/* May the caller have the answer as a whole? POLICY_DENIED when all of its files are
+ * denied, or when they have more bytes than the rule allows. */
+int hc_resolution_authorize_snapshot(const struct hc_resolution *resolution,
+                                     const struct hc_snapshot *snapshot,
+                                     struct hc_error *err);
+
 /* ---- credentials.c ----------------------------------------------------------------- */
 
 /* The rule by which the repo comes from another endpoint than the settings name; NULL:
@@ -382,6 +388,19 @@ int hc_snapshot_look_again(struct hc_resolver *resolver,
  * marked in .no_exist). */
 int hc_resolution_find_file(const struct hc_resolution *resolution, const char *commit,
                             const char *path, struct hc_file *file, struct hc_error *err);
+
+/* ---- resolved_file.c --------------------------------------------------------------- */
+
+/* Where a file of the commit is, or would be, and the rule that allows it; the rest of
+ * `file` is zero. The caller clears it. */
+int hc_resolution_place_file(const struct hc_resolution *resolution, const char *commit,
+                             const char *path, struct hc_file *file,
+                             struct hc_error *err);
+
+/* The same of an entry, with what the listing says, as if it still had to be fetched. */
+int hc_resolution_place_entry(const struct hc_resolution *resolution, const char *commit,
+                              const struct hc_entry *entry, struct hc_file *file,
+                              struct hc_error *err);
 
 /* ---- keep.c ------------------------------------------------------------------------ */
 

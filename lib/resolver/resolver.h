@@ -123,7 +123,7 @@ int hc_local_snapshot(const char *dir, const struct hc_local_selection *selectio
 
 void hc_resolver_sweep_leases(struct hc_resolver *resolver, int64_t now_ms);
 
-/* ---- file.c and files.c ------------------------------------------------------------ */
+/* ---- resolved_file.c --------------------------------------------------------------- */
 
 /* Fills paths only; the answer is one allocation. `path` is the end of `cache_path`. */
 int hc_resolved_file_init(const struct hc_resolver *resolver, const char *cache_path,

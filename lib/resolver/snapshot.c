@@ -15,12 +15,13 @@
  */
 #include "batch.h"
 #include "presence.h"
+#include "snapshot_proof.h"
 #include "warm_up.h"
 
 #include <base/cancellation.h>
 #include <base/file.h>
+#include <base/list.h>
 #include <base/size.h>
-#include <cache/memo.h>
 #include <cache/tree_cache.h>
 #include <maintenance/quarantine.h>
 #include <policy/patterns.h>
@@ -98,53 +99,6 @@ static int snapshot_set_path(const struct snapshot_resolution *self, const char 
     return 0;
 }
 
-/* By the rule that denies the first of the files, by its name or its size. */
-static int snapshot_fail_all_excluded(const struct snapshot_resolution *self,
-                                      struct hc_error *err)
-{
-    const struct hc_resolution *resolution = &self->resolution;
-    const char *path = self->snapshot->excluded[0];
-    struct hc_verdict verdict =
-        hc_decision_verdict(&resolution->decision, path, UINT64_MAX - 1);
-    char what[512];
-
-    (void)hc_format(what, sizeof what,
-                    "the snapshot of '%.200s' has no other files than '%.100s'%s, which "
-                    "%s",
-                    resolution->target->id, path,
-                    self->snapshot->excluded_total > 1 ? " and such" : "",
-                    verdict.is_too_large ? "is too large, and is" : "is");
-    return hc_fail_denied(err, verdict.rule, what);
-}
-
-/*
- * What policy says of the answer as a whole: all of its files are denied, or they have
- * more bytes than the rule allows.
- */
-static int snapshot_authorize(const struct snapshot_resolution *self,
-                              struct hc_error *err)
-{
-    const struct hc_resolution *resolution = &self->resolution;
-    const struct hc_snapshot *snapshot = self->snapshot;
-    const struct hc_rule *rule = resolution->decision.rule;
-    const char *type = hc_repo_type_name(
-        resolution->target->type ? resolution->target->type : HC_REPO_MODEL);
-
-    if (snapshot->file_count == 0 && snapshot->excluded_listed > 0)
-        return snapshot_fail_all_excluded(self, err);
-    if (!rule || rule->max_snapshot_size == 0 ||
-        snapshot->size_bytes <= rule->max_snapshot_size)
-        return 0;
-    (void)hc_fail(err, HC_POLICY_DENIED,
-                  "the snapshot of %s '%s' is denied by the rule '%s' of the policy: it "
-                  "has %" PRIu64 " bytes, and max_snapshot_size is %" PRIu64
-                  "; select fewer files by patterns%s%s",
-                  type, resolution->target->id, rule->name, snapshot->size_bytes,
-                  rule->max_snapshot_size, rule->message ? ". " : "",
-                  rule->message ? rule->message : "");
-    return hc_fail_by_rule(err, rule);
-}
-
 /* The error lists as many names of missing files as it has room for. */
 static int snapshot_fail_incomplete(const struct snapshot_resolution *self,
                                     const char *commit, struct hc_error *err)
@@ -207,7 +161,7 @@ static int snapshot_answer_unknown(const struct snapshot_resolution *self,
     snapshot->excluded_total = counted.excluded_total;
     counted.excluded_listed = 0;
     hc_snapshot_clear(&counted);
-    if (snapshot_authorize(self, err) < 0)
+    if (hc_resolution_authorize_snapshot(&self->resolution, self->snapshot, err) < 0)
         return -1;
     return snapshot->file_count > 0; /* none is no answer: the repo may have files */
 }
@@ -243,19 +197,10 @@ static int snapshot_list_file(const struct snapshot_resolution *self, const char
 {
     const struct hc_resolution *resolution = &self->resolution;
     struct hc_snapshot *snapshot = self->snapshot;
-    char cache_path[PATH_MAX];
     struct hc_file file;
 
-    if (hc_cache_snapshot_path(cache_path, &resolution->repo, commit, entry->path, err) <
-        0)
+    if (hc_resolution_place_entry(resolution, commit, entry, &file, err) < 0)
         return -1;
-    if (hc_resolved_file_init(resolution->resolver, cache_path, entry->path, &file, err) <
-        0)
-        return -1;
-    memcpy(file.commit_hash, commit, HC_COMMIT_SIZE);
-    (void)hc_format(file.etag, sizeof file.etag, "%s", hc_entry_etag(entry));
-    hc_resolution_name_rule(resolution, entry->path, file.rule);
-    file.size_bytes = hc_entry_size(entry);
     file.source = is_cached ? HC_SOURCE_CACHE : HC_SOURCE_HUB;
     return hc_resolved_files_add(&snapshot->files, &snapshot->listed, &file, err);
 }
@@ -263,16 +208,12 @@ static int snapshot_list_file(const struct snapshot_resolution *self, const char
 static int snapshot_add_missing(struct snapshot_resolution *self,
                                 const struct hc_entry *entry, struct hc_error *err)
 {
-    /* Doubles at powers of two, so that no capacity needs to be kept. */
-    if ((self->missing_count & (self->missing_count - 1)) == 0) {
-        size_t capacity = self->missing_count ? self->missing_count * 2 : 1;
-        const struct hc_entry **grown =
-            reallocarray(self->missing, capacity, sizeof *grown);
+    const struct hc_entry **grown =
+        hc_list_grow(self->missing, self->missing_count, sizeof *grown, err);
 
-        if (!grown)
-            return hc_fail_memory(err);
-        self->missing = grown;
-    }
+    if (!grown)
+        return -1;
+    self->missing = grown;
     self->missing[self->missing_count++] = entry;
     self->missing_bytes += hc_entry_size(entry);
     return 0;
@@ -338,141 +279,25 @@ static int snapshot_check(struct snapshot_resolution *self, const char *commit,
     snapshot_take_excluded(self, &check);
     if (check.is_old)
         hc_confirm_snapshot(&self->resolution, &self->patterns, true);
-    return snapshot_authorize(self, err);
+    return hc_resolution_authorize_snapshot(&self->resolution, self->snapshot, err);
 }
 
-/* ---- memory ------------------------------------------------------------------------ */
+/* ---- the kind ---------------------------------------------------------------------- */
 
-/*
- * A proof is remembered under the snapshot's path and the patterns, each with its length,
- * so that no two selections have the same name; and under the key of the decision, so
- * that it answers callers alone for whom policy leaves out the same files. The text is
- * the number of files, their bytes, and the version of the listing in this process: if
- * that is written or dropped, no proof counts that goes by it. Then come the files that
- * are left out, one a line; if there is no room for them, the proof is not remembered.
- */
-struct remembered_proof {
-    char name[HC_MEMO_PATH_MAX + 1]; /* longer ones are not remembered */
-    struct hc_memo_look look;
-    uint32_t tree_version;
-};
-
-static int proof_name_add(char name[HC_MEMO_PATH_MAX + 1], size_t *used, char kind,
-                          const char *pattern)
-{
-    int length = hc_format(name + *used, HC_MEMO_PATH_MAX + 1 - *used, "%c%zu:%s", kind,
-                           strlen(pattern), pattern);
-
-    *used += length < 0 ? 0 : (size_t)length;
-    return length;
-}
-
-static bool proof_format_name(const struct snapshot_resolution *self, const char *commit,
-                              char name[HC_MEMO_PATH_MAX + 1])
-{
-    const struct hc_snapshot_request *request = self->request;
-    int length = hc_format(name, HC_MEMO_PATH_MAX + 1, "%s/snapshots/%s ",
-                           self->resolution.repo.folder, commit);
-    size_t used = length < 0 ? 0 : (size_t)length;
-
-    for (size_t i = 0; length >= 0 && i < request->allow_count; i++)
-        length = proof_name_add(name, &used, '+', request->allow_patterns[i]);
-    for (size_t i = 0; length >= 0 && i < request->ignore_count; i++)
-        length = proof_name_add(name, &used, '-', request->ignore_patterns[i]);
-    if (length < 0 || hc_decision_allows_all(&self->resolution.decision))
-        return length >= 0;
-    name[used++] = '!';
-    return used < HC_MEMO_PATH_MAX &&
-           hc_decision_format_key(&self->resolution.decision, name + used,
-                                  HC_MEMO_PATH_MAX + 1 - used) >= 0;
-}
-
-/* Before the first look that the proof goes by. False: it is not to be remembered. */
-static bool proof_begin(const struct snapshot_resolution *self, const char *commit,
-                        struct remembered_proof *proof)
-{
-    const struct hc_cache *cache = self->resolution.resolver->cache;
-
-    if (!proof_format_name(self, commit, proof->name))
-        return false;
-    proof->look = hc_memo_begin_look(hc_cache_memo(cache), proof->name);
-    proof->tree_version = hc_tree_term(cache, &self->resolution.repo, commit).seen;
-    return true;
-}
-
-static void proof_store(const struct snapshot_resolution *self,
-                        const struct remembered_proof *proof)
-{
-    const struct hc_snapshot *snapshot = self->snapshot;
-    char text[HC_MEMO_TEXT_MAX + 1];
-    int used = hc_format(text, sizeof text, "%u %" PRIu64 " %" PRIu32,
-                         snapshot->file_count, snapshot->size_bytes, proof->tree_version);
-
-    if (snapshot->excluded_total > snapshot->excluded_listed)
-        return;
-    for (size_t i = 0; i < snapshot->excluded_listed; i++) {
-        int length = hc_format(text + used, sizeof text - (size_t)used, "\n%s",
-                               snapshot->excluded[i]);
-
-        if (length < 0)
-            return;
-        used += length;
-    }
-    hc_memo_store_proved(hc_cache_memo(self->resolution.resolver->cache), &proof->look,
-                         snapshot->file_count + 2, text); /* the listing, the ref */
-}
-
-/* The files that are left out, one a line. */
-static int proof_read_excluded(char *text, struct hc_snapshot *snapshot,
-                               struct hc_error *err)
-{
-    struct hc_strings excluded = {0};
-    char *rest = strchr(text, '\n');
-    int added = 0;
-
-    for (char *name = rest; name && added == 0; name = rest) {
-        rest = strchr(++name, '\n');
-        if (rest)
-            *rest = '\0';
-        added = hc_strings_add(&excluded, name, err);
-    }
-    snapshot->excluded = excluded.items;
-    snapshot->excluded_listed = excluded.count;
-    snapshot->excluded_total = (unsigned)excluded.count;
-    return added;
-}
-
-/* 1 and the answer, when it was proved so recently that nothing need be looked at. */
+/* From memory: 1 when it was proved so recently that nothing need be looked at, 0, -1. */
 static int snapshot_recall(const struct snapshot_resolution *self, const char *commit,
                            struct hc_error *err)
 {
     const struct hc_resolution *resolution = &self->resolution;
-    const struct hc_cache *cache = resolution->resolver->cache;
-    struct hc_snapshot *snapshot = self->snapshot;
-    const struct hc_memo_term listing = hc_tree_term(cache, &resolution->repo, commit);
-    char name[HC_MEMO_PATH_MAX + 1];
-    struct hc_memo_fact fact;
-    uint32_t tree_version;
+    int found = hc_snapshot_proof_recall(resolution, &self->patterns, commit,
+                                         self->snapshot, err);
 
-    if (!proof_format_name(self, commit, name) ||
-        !hc_memo_recall(hc_cache_memo(cache), name, &fact))
-        return 0;
-    *resolution->is_due = *resolution->is_due || fact.is_due;
-    hc_reuse_add(resolution->options->reuse, &fact.term);
-    hc_reuse_add(resolution->options->reuse, &listing);
+    if (found <= 0)
+        return found;
     if (snapshot_set_path(self, commit, err) < 0)
         return -1;
-    /* NOLINTNEXTLINE(cert-err34-c): proof_store() made the text */
-    if (sscanf(fact.text, "%u %" SCNu64 " %" SCNu32, &snapshot->file_count,
-               &snapshot->size_bytes, &tree_version) != 3 ||
-        tree_version != listing.seen)
-        return 0;
-    if (proof_read_excluded(fact.text, snapshot, err) < 0)
-        return -1;
-    return snapshot_authorize(self, err) < 0 ? -1 : 1;
+    return hc_resolution_authorize_snapshot(resolution, self->snapshot, err) < 0 ? -1 : 1;
 }
-
-/* ---- the kind ---------------------------------------------------------------------- */
 
 static int snapshot_find_local(struct hc_resolution *resolution, const char *directory,
                                struct hc_error *err)
@@ -488,13 +313,15 @@ static int snapshot_find_local(struct hc_resolution *resolution, const char *dir
     if (resolution->decision.rules)
         (void)hc_format(self->snapshot->rule, sizeof self->snapshot->rule, "%s",
                         hc_rule_name(resolution->decision.rule));
-    return snapshot_authorize(self, err) < 0 ? -1 : 1;
+    return hc_resolution_authorize_snapshot(&self->resolution, self->snapshot, err) < 0
+               ? -1
+               : 1;
 }
 
 /* With the listing of the commit. `proof` NULL: the result is not remembered. */
 static int snapshot_find_listed(struct snapshot_resolution *self, const char *commit,
                                 const struct hc_tree *tree,
-                                const struct remembered_proof *proof,
+                                const struct hc_snapshot_proof *proof,
                                 struct hc_error *err)
 {
     const struct hc_resolution *resolution = &self->resolution;
@@ -509,7 +336,7 @@ static int snapshot_find_listed(struct snapshot_resolution *self, const char *co
         snapshot_answer_dry_run(self, err) < 0)
         return -1;
     if (proof && self->missing_count == 0)
-        proof_store(self, proof);
+        hc_snapshot_proof_store(resolution, proof, self->snapshot);
     return 1;
 }
 
@@ -520,13 +347,14 @@ static int snapshot_find_cached(struct hc_resolution *resolution, const char *co
 {
     struct snapshot_resolution *self = (struct snapshot_resolution *)resolution;
     HC_AUTO(hc_tree) *tree = NULL;
-    struct remembered_proof proof;
+    struct hc_snapshot_proof proof;
     bool is_kept;
     int found = 0;
 
     if (resolution->is_due)
         return snapshot_recall(self, commit, err);
-    is_kept = commit[0] && proof_begin(self, commit, &proof);
+    is_kept =
+        commit[0] && hc_snapshot_proof_begin(resolution, &self->patterns, commit, &proof);
     if (commit[0])
         found = hc_tree_load(resolution->resolver->cache, &resolution->repo, commit,
                              resolution->cancellation, &tree, err);
@@ -598,11 +426,7 @@ static void snapshot_warm(const struct hc_resolution *resolution)
 {
     const struct snapshot_resolution *self =
         (const struct snapshot_resolution *)resolution;
-    const struct hc_snapshot_request *request = self->request;
-    const struct hc_patterns patterns = {request->allow_patterns, request->allow_count,
-                                         request->ignore_patterns, request->ignore_count};
-
-    const struct hc_warm_selection selection = {&patterns, &resolution->decision};
+    const struct hc_warm_selection selection = {&self->patterns, &resolution->decision};
 
     hc_warm_up_snapshot(resolution->resolver->warm_ups, resolution->options,
                         self->snapshot, &selection);
@@ -626,6 +450,12 @@ static const struct hc_resolution_kind snapshot_kind = {
     .clear = snapshot_clear_answer,
 };
 
+static struct hc_patterns request_patterns(const struct hc_snapshot_request *request)
+{
+    return (struct hc_patterns){request->allow_patterns, request->allow_count,
+                                request->ignore_patterns, request->ignore_count};
+}
+
 static int snapshot_resolution_run(struct snapshot_resolution *self, bool asks_hub,
                                    struct hc_error *err)
 {
@@ -637,9 +467,7 @@ static int snapshot_resolution_run(struct snapshot_resolution *self, bool asks_h
     resolution->target = &request->repo;
     resolution->options = &request->options;
     resolution->is_whole = request->allow_count == 0 && request->ignore_count == 0;
-    self->patterns =
-        (struct hc_patterns){request->allow_patterns, request->allow_count,
-                             request->ignore_patterns, request->ignore_count};
+    self->patterns = request_patterns(request);
     *self->snapshot = (struct hc_snapshot){0};
     if (hc_patterns_check(&self->patterns, err) < 0)
         return -1;
@@ -702,8 +530,6 @@ static int snapshot_resolve_proved(struct hc_resolver *resolver,
                                    bool looks_at_ref, struct hc_snapshot *snapshot,
                                    struct hc_error *err)
 {
-    const struct hc_patterns patterns = {request->allow_patterns, request->allow_count,
-                                         request->ignore_patterns, request->ignore_count};
     bool is_due = false;
     HC_AUTO_VALUE(snapshot_resolution)
     self = {.resolution = {.kind = &snapshot_kind,
@@ -713,17 +539,18 @@ static int snapshot_resolve_proved(struct hc_resolver *resolver,
                            .is_due = &is_due,
                            .looks_at_ref = looks_at_ref},
             .request = request,
+            .patterns = request_patterns(request),
             .snapshot = snapshot};
     int found;
 
     *snapshot = (struct hc_snapshot){0};
-    if (hc_patterns_check(&patterns, err) < 0)
+    if (hc_patterns_check(&self.patterns, err) < 0)
         return -1;
     if (request->list_files)
         return 0;
     found = hc_resolution_recall(&self.resolution, err);
     if (is_due)
-        hc_confirm_snapshot(&self.resolution, &patterns, false);
+        hc_confirm_snapshot(&self.resolution, &self.patterns, false);
     return found;
 }
 
