@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+enum { REVISIONS_BYTES_MAX = 3 * 1024 * 1024 /* of a page of repos */ };
+
 enum { MS = 1000, NS_PER_MS = 1000000, SELECTORS_MAX = 1000 };
 
 /* Bytes of the rows of one answer: clients of gRPC take 4 MiB by default. */
@@ -153,8 +155,27 @@ static int encode_revisions(const struct hc_cached_revision *revisions, size_t c
     return 0;
 }
 
+/* How many of the revisions fit into what is left of a page. */
+static size_t revisions_fit(Hubcache__V1__CachedRevision *const *list, size_t count,
+                            size_t *left)
+{
+    enum { HEAD_MAX = 6 /* tag and length */ };
+    size_t fit = 0;
+
+    for (; fit < count; fit++) {
+        size_t size = hubcache__v1__cached_revision__get_packed_size(list[fit]);
+
+        if (size + HEAD_MAX > *left)
+            break;
+        *left -= size + HEAD_MAX;
+    }
+    return fit;
+}
+
+/* `left` is the room for revisions that the page still has. */
 static int encode_repo(const struct hc_cached_repo *repo, struct hc_arena *arena,
-                       Hubcache__V1__CachedRepo *message, struct hc_error *err)
+                       Hubcache__V1__CachedRepo *message, size_t *left,
+                       struct hc_error *err)
 {
     hubcache__v1__cached_repo__init(message);
     message->repo_id = hc_unconst(repo->id);
@@ -164,24 +185,28 @@ static int encode_repo(const struct hc_cached_repo *repo, struct hc_arena *arena
     message->cache_path = hc_unconst(repo->cache_path);
     if (repo->warning)
         message->warning = repo->warning;
-    message->n_revisions = repo->revision_count;
+    message->revisions_total = (uint32_t)repo->revision_count;
     if (hc_encode_time(repo->last_used_ms, arena, &message->last_used, err) < 0 ||
-        hc_encode_time(repo->last_modified_ms, arena, &message->last_modified, err) < 0)
+        hc_encode_time(repo->last_modified_ms, arena, &message->last_modified, err) < 0 ||
+        encode_revisions(repo->revisions, repo->revision_count, arena,
+                         &message->revisions, err) < 0)
         return -1;
-    return encode_revisions(repo->revisions, repo->revision_count, arena,
-                            &message->revisions, err);
+    message->n_revisions = revisions_fit(message->revisions, repo->revision_count, left);
+    return 0;
 }
 
 int hc_encode_list_repos(const struct hc_cached_repos *repos, struct hc_arena *arena,
                          Hubcache__V1__ListReposResponse *message, struct hc_error *err)
 {
+    size_t left = REVISIONS_BYTES_MAX;
+
     hubcache__v1__list_repos_response__init(message);
     message->repos =
         (void *)hc_encode_list(arena, repos->count, sizeof **message->repos, err);
     if (!message->repos)
         return -1;
     for (size_t i = 0; i < repos->count; i++) {
-        if (encode_repo(&repos->items[i], arena, message->repos[i], err) < 0)
+        if (encode_repo(&repos->items[i], arena, message->repos[i], &left, err) < 0)
             return -1;
     }
     message->n_repos = repos->count;

@@ -89,16 +89,16 @@ int hc_cache_list_files(void *ctx, struct hc_blocking_call *call,
 
 /* ---- usage ------------------------------------------------------------------------- */
 
-/* "models/org/name". */
+/* "model/org/name". */
 static char *usage_name(const struct hc_repo_usage *repo, struct hc_arena *arena,
                         struct hc_error *err)
 {
     const char *type = hc_repo_type_name(repo->type);
-    size_t size = strlen(type) + strlen(repo->id) + 3;
+    size_t size = strlen(type) + strlen(repo->id) + 2;
     char *name = hc_arena_take(arena, size);
 
     if (name)
-        (void)hc_format(name, size, "%ss/%s", type, repo->id);
+        (void)hc_format(name, size, "%s/%s", type, repo->id);
     else
         (void)hc_fail_memory(err);
     return name;

@@ -80,8 +80,12 @@ int hc_cache_delete_revisions(void *ctx, struct hc_blocking_call *call,
 
     if (selectors_decode(call, (const void *)message, &request, err) < 0 ||
         hc_resolver_delete(service->resolver, &request,
-                           hc_blocking_call_cancellation(call), &result, err) < 0)
+                           hc_blocking_call_cancellation(call), &result, err) < 0) {
+        if (request.selector_count > 1) /* the message says which of them failed */
+            hc_request_set_target(hc_blocking_call_request(call),
+                                  &(struct hc_target){.id = ""}, NULL);
         return -1;
+    }
     if (!request.dry_run)
         hc_cache_note_removed(call, result.removed_files, result.freed_bytes);
     if (hc_encode_removal(&result, arena, &encoded, err) < 0)

@@ -346,8 +346,7 @@ static size_t du_select(const struct hc_repo_specs *specs, Hubcache__V1__Usage *
         bool is_wanted = specs->count == 0;
 
         for (size_t j = 0; j < specs->count && !is_wanted; j++) {
-            (void)snprintf(name, sizeof name, "%ss/%s",
-                           hc_repo_type_name(specs->items[j].type), specs->items[j].id);
+            hc_repo_spec_format(specs->items[j].type, specs->items[j].id, name);
             is_wanted = strcmp(rows[i]->name, name) == 0;
         }
         if (is_wanted)

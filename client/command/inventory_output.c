@@ -411,17 +411,6 @@ static void print_bytes_line(const char *name, uint64_t bytes)
     (void)printf("%s: %s\n", name, size);
 }
 
-/* "models/org/name" is "model/org/name" elsewhere in the command. */
-static int usage_add_name(struct hc_table *table, const char *name, struct hc_error *err)
-{
-    char id[256];
-    const char *slash = strchr(name, '/');
-    int length = slash && slash > name ? (int)(slash - name) - 1 : 0;
-
-    (void)snprintf(id, sizeof id, "%.*s%s", length, name, slash ? slash : name);
-    return hc_table_add(table, id, err);
-}
-
 int hc_inventory_print_usage(const Hubcache__V1__GetUsageResponse *usage, size_t count,
                              struct hc_error *err)
 {
@@ -432,7 +421,7 @@ int hc_inventory_print_usage(const Hubcache__V1__GetUsageResponse *usage, size_t
     for (size_t i = 0; i < count; i++) {
         (void)snprintf(files, sizeof files, "%llu",
                        (unsigned long long)usage->repos[i]->file_count);
-        if (usage_add_name(&table, usage->repos[i]->name, err) < 0 ||
+        if (hc_table_add(&table, usage->repos[i]->name, err) < 0 ||
             row_add_size(&table, usage->repos[i]->size_bytes, err) < 0 ||
             hc_table_add(&table, files, err) < 0)
             return -1;

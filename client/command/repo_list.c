@@ -1,10 +1,68 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Each page is kept as it came; the list points into the pages. */
+/*
+ * Each page is kept as it came; the list points into the pages. Of a repo with more
+ * revisions than a page has room for, the rest is fetched by itself.
+ */
 #include "repo_list.h"
 
 #include "base/error.h"
+#include "base/text.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+enum { TOKEN_SIZE = 128 };
+
+/* Moves the revisions of a page that are not there yet to the repo. */
+static int repo_add_revisions(Hubcache__V1__CachedRepo *repo,
+                              Hubcache__V1__ListRevisionsResponse *page,
+                              struct hc_error *err)
+{
+    Hubcache__V1__CachedRevision **revisions =
+        reallocarray(repo->revisions, repo->n_revisions + page->n_revisions + 1,
+                     sizeof *revisions);
+
+    if (!revisions)
+        return hc_fail_memory(err);
+    repo->revisions = revisions;
+    for (size_t i = 0; i < page->n_revisions; i++) {
+        size_t count = repo->n_revisions;
+
+        if (count > 0 && strcmp(page->revisions[i]->commit_hash,
+                                revisions[count - 1]->commit_hash) <= 0)
+            continue;
+        revisions[repo->n_revisions++] = page->revisions[i];
+        page->revisions[i] = NULL;
+    }
+    return 0;
+}
+
+static int repo_fetch_revisions(struct hc_client *client, Hubcache__V1__CachedRepo *repo,
+                                struct hc_error *err)
+{
+    Hubcache__V1__ListRevisionsRequest request;
+    char token[TOKEN_SIZE] = "";
+    const struct hc_channel_request call = {
+        .method = HC_CACHE_METHOD("ListRevisions"),
+        .message = &request.base,
+        .response = &hubcache__v1__list_revisions_response__descriptor,
+    };
+
+    hubcache__v1__list_revisions_request__init(&request);
+    request.repo_id = repo->repo_id;
+    request.repo_type = repo->repo_type;
+    request.page_token = token;
+    do {
+        HC_AUTO_MESSAGE *answer = hc_cache_call(client, &call, err);
+        Hubcache__V1__ListRevisionsResponse *page = (void *)answer;
+
+        if (!page || repo_add_revisions(repo, page, err) < 0)
+            return -1;
+        if (hc_format(token, sizeof token, "%s", page->next_page_token) < 0)
+            return hc_fail(err, HC_INTERNAL, "the server's page token is too long");
+    } while (token[0] != '\0');
+    return 0;
+}
 
 /* Takes `page` over. */
 static int list_add(struct hc_repo_list *list, ProtobufCMessage *page,
@@ -40,12 +98,18 @@ int hc_repo_list_fetch(struct hc_client *client, Hubcache__V1__ListReposRequest 
     };
 
     do {
-        ProtobufCMessage *page = hc_cache_call(client, &call, err);
+        Hubcache__V1__ListReposResponse *page = (void *)hc_cache_call(client, &call, err);
 
-        if (!page || list_add(list, page, err) < 0)
+        if (!page || list_add(list, &page->base, err) < 0)
             return -1;
-        request->page_token =
-            ((const Hubcache__V1__ListReposResponse *)page)->next_page_token;
+        for (size_t i = 0; i < page->n_repos; i++) {
+            Hubcache__V1__CachedRepo *repo = page->repos[i];
+
+            if (repo->n_revisions < repo->revisions_total &&
+                repo_fetch_revisions(client, repo, err) < 0)
+                return -1;
+        }
+        request->page_token = page->next_page_token;
     } while (request->page_token[0] != '\0');
     return 0;
 }

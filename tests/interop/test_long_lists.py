@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """A list of files that makes the result of WatchSnapshot larger than gRPC's clients take by default,
-4 MiB, comes in events of its own before the result, in order and whole. A result that fits is one event."""
+4 MiB, comes in events of its own before the result, in order and whole. A result that fits is one event.
+A page of repos fits as well, however many revisions a repo has."""
 
 import json
 import random
 
 import grpc
 import pytest
+
+from cache_maker import CacheMaker, commit_of
 
 from world import hubcache
 
@@ -72,3 +75,22 @@ def test_the_command_puts_the_list_together(server, tmp_path):
     assert done.returncode == 0
     assert sorted(file["filename"] for file in answer["files"]) == names
     assert all(file["path"] == str(tmp_path / "long" / file["filename"]) for file in answer["files"])
+
+
+def test_a_repo_with_many_revisions_is_listed_in_pages_that_fit(serve, cache):
+    maker, names = CacheMaker(cache), []
+    for n in range(7000):
+        names.append(f"{'x' * 200}/{'y' * 200}/{'z' * 100}-{n}")
+        (cache / "models--org--many" / "snapshots" / commit_of(n)).mkdir(parents=True)
+        maker.ref("models--org--many", names[-1], commit_of(n))
+    server = serve(cache, "http://127.0.0.1:9", arguments=["--offline"])
+
+    page = server.manage("ListRepos", with_revisions=True)
+    (repo,) = page.repos
+    assert 2 << 20 < page.ByteSize() <= LIMIT + (1 << 10)
+    assert 0 < len(repo.revisions) < repo.revisions_total == 7000
+
+    result = hubcache("ls", "--json", server=server)
+    (found,) = json.loads(result.stdout)["repos"]
+    assert [revision["commit_hash"] for revision in found["revisions"]] == sorted(map(commit_of, range(7000)))
+    assert sorted(ref for revision in found["revisions"] for ref in revision["refs"]) == sorted(names)

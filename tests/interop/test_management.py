@@ -348,10 +348,10 @@ def test_usage_counts_shared_room_once(maker, offline):
     usage = server.manage("GetUsage")
     assert usage.size_bytes == 40960 + 8192 + 4096
     assert [(row.name, row.size_bytes, row.file_count) for row in usage.repos] == [
-        ("models/a/a", 40960, 1), ("models/b/b", 40960, 1), ("datasets/c/c", 8192, 1)]
+        ("model/a/a", 40960, 1), ("model/b/b", 40960, 1), ("dataset/c/c", 8192, 1)]
     assert usage.limit_bytes == 1_000_000_000 and usage.free_floor_bytes == 1_000_000
     assert usage.free_bytes > 0 and usage.scanned.seconds > 1_700_000_000
-    assert [row.name for row in server.manage("GetUsage", repo_ids=["b/*"]).repos] == ["models/b/b"]
+    assert [row.name for row in server.manage("GetUsage", repo_ids=["b/*"]).repos] == ["model/b/b"]
 
 
 def lines_of(*arguments, server):

@@ -13,7 +13,7 @@ import pytest
 
 from cache_maker import CacheMaker, commit_of
 from content import FILES, MODEL
-from world import hubcache
+from world import fails_with, hubcache
 
 FOLDER, FORK = "models--org--name", "datasets--fork--name"
 MAIN, OTHER, THIRD = commit_of(1), commit_of(2), commit_of(3)
@@ -131,6 +131,18 @@ def test_what_is_not_in_the_cache_is_not_found(maker, offline):
 
     for name in ("org/other", "org/name@v9", THIRD):
         assert hubcache("rm", name, "--yes", server=server).returncode == 3
+
+
+def test_the_failure_of_one_of_several_is_not_told_to_be_of_the_first(maker, offline):
+    two_revisions(maker)
+    server = offline()
+    selectors = [{"repo_id": "org/name"}, {"repo_id": "org/none"}]
+    with fails_with("NOT_CACHED") as failure:
+        server.manage("DeleteRevisions", selectors=selectors)
+    assert "'org/none'" in failure.message and "repo_id" not in failure.metadata
+    with fails_with("NOT_CACHED") as failure:
+        server.manage("DeleteRevisions", selectors=selectors[1:])
+    assert failure.metadata["repo_id"] == "org/none"
 
 
 def test_a_pinned_revision_is_kept_and_the_exit_status_says_so(maker, offline, newest, cache):
