@@ -24,10 +24,9 @@
  * ends it; that, the end of the caller's messages and a caller that leaves may happen at
  * once on different threads, and the first one counts (is_ended).
  *
- * Its holders keep the memory of a call: the last batch, the close of a parked call, and
- * waiters that send progress. The last holder resets it, and puts it on a list for the
- * next calls. The server's lock guards the lists, the call's own lock its `shared` part;
- * no thread takes both, nor starts a batch under one of them.
+ * rpc_call_memory.c has the memory and the lists of calls. The call's own lock guards its
+ * `shared` part; no thread takes the server's lock as well, nor starts a batch under one
+ * of them.
  */
 #include "rpc_core.h"
 
@@ -38,9 +37,8 @@
 #include <grpc/byte_buffer.h>
 #include <grpc/slice.h>
 #include <string.h>
-#include <sys/eventfd.h>
 
-enum { FREE_MAX = 1024, NO_MEMORY_CODE = HC_STATUS_INTERNAL };
+enum { NO_MEMORY_CODE = HC_STATUS_INTERNAL };
 
 /*
  * Calls of a method that are requested from gRPC before they arrive. If more arrive at
@@ -56,186 +54,13 @@ static void call_closed(struct hc_rpc_call *call, bool ok);
 static void call_sent(struct hc_rpc_call *call, bool ok);
 static void call_finished(struct hc_rpc_call *call, bool ok);
 
-/* --- memory --------------------------------------------------------------------------
- */
-
-static struct hc_rpc_call *call_new(struct hc_rpc *rpc)
+void hc_rpc_call_set_events(struct hc_rpc_call *call)
 {
-    struct hc_rpc_call *call = calloc(1, sizeof *call);
-
-    if (!call)
-        return NULL;
-    call->rpc = rpc;
     call->arrived = (struct hc_rpc_event){call_arrived, call};
     call->received = (struct hc_rpc_event){call_received, call};
     call->closed = (struct hc_rpc_event){call_closed, call};
     call->sent = (struct hc_rpc_event){call_sent, call};
     call->finished = (struct hc_rpc_event){call_finished, call};
-    for (size_t i = 0; i < HC_RPC_TRAILERS_MAX; i++)
-        call->trailers[i].value = grpc_empty_slice();
-    grpc_metadata_array_init(&call->headers);
-    grpc_call_details_init(&call->details);
-    (void)pthread_mutex_init(&call->shared.lock, NULL);
-    return call;
-}
-
-static void call_free(struct hc_rpc_call *call)
-{
-    grpc_metadata_array_destroy(&call->headers);
-    grpc_call_details_destroy(&call->details);
-    (void)pthread_mutex_destroy(&call->shared.lock);
-    free(call);
-}
-
-/* As when it was new, but it keeps the memory of its arrays for the next call. */
-static void call_reset(struct hc_rpc_call *call)
-{
-    if (call->payload)
-        grpc_byte_buffer_destroy(call->payload);
-    if (call->core)
-        grpc_call_unref(call->core);
-    for (size_t i = 0; i < HC_RPC_TRAILERS_MAX; i++) {
-        grpc_slice_unref(call->trailers[i].value);
-        call->trailers[i].value = grpc_empty_slice();
-    }
-    if (!call->served->row) {
-        grpc_call_details_destroy(&call->details);
-        grpc_call_details_init(&call->details);
-    }
-    hc_request_clear(&call->request);
-    call->payload = NULL;
-    call->core = NULL;
-    call->headers.count = 0;
-    call->is_cancelled = 0;
-    call->leave = NULL;
-    atomic_store(&call->is_ended, false);
-    call->stream = NULL;
-    call->shared.has_started = false;
-    call->shared.is_sending = false;
-    call->shared.is_over = false;
-}
-
-/* NULL: memory is short. In every case call_give_back() has to follow. */
-static struct hc_rpc_call *call_take(struct hc_rpc *rpc)
-{
-    struct hc_rpc_call *call;
-
-    {
-        HC_LOCKED(&rpc->shared.lock);
-
-        call = rpc->shared.free;
-        if (call) {
-            rpc->shared.free = call->next_free;
-            rpc->shared.free_count--;
-        }
-        rpc->shared.live_count++;
-    }
-    return call ? call : call_new(rpc);
-}
-
-/* `call` may be NULL. When the server stops, the last call makes drained_fd readable. */
-static void call_give_back(struct hc_rpc *rpc, struct hc_rpc_call *call)
-{
-    bool keep, is_drained;
-
-    {
-        HC_LOCKED(&rpc->shared.lock);
-
-        keep = call && rpc->shared.free_count < FREE_MAX;
-        if (keep) {
-            call->next_free = rpc->shared.free;
-            rpc->shared.free = call;
-            rpc->shared.free_count++;
-        }
-        is_drained = --rpc->shared.live_count == 0 && rpc->shared.is_stopping;
-    }
-    if (call && !keep)
-        call_free(call);
-    if (is_drained)
-        (void)eventfd_write(rpc->drained_fd, 1);
-}
-
-void hc_rpc_call_hold(struct hc_rpc_call *call)
-{
-    atomic_fetch_add_explicit(&call->holders, 1, memory_order_relaxed);
-}
-
-void hc_rpc_call_release(struct hc_rpc_call *call)
-{
-    if (atomic_fetch_sub(&call->holders, 1) != 1)
-        return;
-    if (call->stream)
-        call->stream->end(call);
-    call_reset(call);
-    call_give_back(call->rpc, call);
-}
-
-static bool call_is_bidirectional(const struct hc_rpc_call *call)
-{
-    return call->served->row && call->served->row->kind == HC_RPC_BIDIRECTIONAL;
-}
-
-/* False: the server stops. */
-static bool parked_add(struct hc_rpc_call *call)
-{
-    struct hc_rpc *rpc = call->rpc;
-    struct hc_rpc_call **list =
-        call_is_bidirectional(call) ? &rpc->shared.streams : &rpc->shared.parked;
-    HC_LOCKED(&rpc->shared.lock);
-
-    call->next_parked = *list;
-    call->parked = list;
-    if (call->next_parked)
-        call->next_parked->parked = &call->next_parked;
-    *list = call;
-    return !rpc->shared.is_stopping;
-}
-
-/* The lock is held. */
-static void parked_remove(struct hc_rpc_call *call)
-{
-    if (!call->parked)
-        return;
-    *call->parked = call->next_parked;
-    if (call->next_parked)
-        call->next_parked->parked = call->parked;
-    call->parked = NULL;
-}
-
-/* The first call of the list, off it and held; NULL: there is none. */
-static struct hc_rpc_call *parked_take(struct hc_rpc *rpc, struct hc_rpc_call **list)
-{
-    struct hc_rpc_call *call;
-    HC_LOCKED(&rpc->shared.lock);
-
-    call = *list;
-    if (call) {
-        parked_remove(call);
-        hc_rpc_call_hold(call);
-    }
-    return call;
-}
-
-static struct hc_rpc_call *free_list_take(struct hc_rpc *rpc)
-{
-    struct hc_rpc_call *first;
-    HC_LOCKED(&rpc->shared.lock);
-
-    first = rpc->shared.free;
-    rpc->shared.free = NULL;
-    return first;
-}
-
-void hc_rpc_call_free_all(struct hc_rpc *rpc)
-{
-    struct hc_rpc_call *next = free_list_take(rpc);
-
-    while (next) {
-        struct hc_rpc_call *call = next;
-
-        next = call->next_free;
-        call_free(call);
-    }
 }
 
 /* --- answers -------------------------------------------------------------------------
@@ -329,7 +154,7 @@ void hc_rpc_call_finish(struct hc_rpc_call *call, struct hc_answer *answer)
     HC_AUTO(hc_answer) *superseded = NULL;
     bool must_wait;
 
-    if (call_is_bidirectional(call) && atomic_exchange(&call->is_ended, true))
+    if (hc_rpc_call_is_bidirectional(call) && atomic_exchange(&call->is_ended, true))
         return;
     if (answer)
         call_take_facts(call, answer);
@@ -383,7 +208,7 @@ static bool call_park(struct hc_rpc_call *call, void (*leave)(struct hc_rpc_call
 
     call->leave = leave;
     hc_rpc_call_hold(call);
-    goes_on = parked_add(call);
+    goes_on = hc_rpc_parked_add(call);
     hc_rpc_batch_add_close(&batch, call);
     hc_rpc_batch_start(&batch, call, &call->closed);
     return goes_on;
@@ -429,7 +254,7 @@ static void call_sent(struct hc_rpc_call *call, bool ok)
         next = hc_take(&call->shared.next);
         last = hc_take(&call->shared.last);
         call->shared.is_sending = next;
-        is_next_wanted = !is_over && !next && call_is_bidirectional(call);
+        is_next_wanted = !is_over && !next && hc_rpc_call_is_bidirectional(call);
         if (is_over || next)
             stream = NULL;
         if (is_next_wanted || stream)
@@ -463,7 +288,7 @@ static void call_closed(struct hc_rpc_call *call, bool ok)
     {
         HC_LOCKED(&call->rpc->shared.lock);
 
-        parked_remove(call);
+        hc_rpc_parked_remove(call);
     }
     if (call->is_cancelled && !call_is_finished(call))
         call->leave(call);
@@ -472,7 +297,7 @@ static void call_closed(struct hc_rpc_call *call, bool ok)
 
 unsigned hc_rpc_call_end_all(struct hc_rpc *rpc)
 {
-    struct hc_rpc_call *call = parked_take(rpc, &rpc->shared.parked);
+    struct hc_rpc_call *call = hc_rpc_parked_take(rpc, &rpc->shared.parked);
     unsigned count = 0;
 
     while (call) {
@@ -481,7 +306,7 @@ unsigned hc_rpc_call_end_all(struct hc_rpc *rpc)
             count++;
         }
         hc_rpc_call_release(call);
-        call = parked_take(rpc, &rpc->shared.parked);
+        call = hc_rpc_parked_take(rpc, &rpc->shared.parked);
     }
     return count;
 }
@@ -497,12 +322,12 @@ static void stream_end_stopping(struct hc_rpc_call *call)
 
 void hc_rpc_call_end_streams(struct hc_rpc *rpc)
 {
-    struct hc_rpc_call *call = parked_take(rpc, &rpc->shared.streams);
+    struct hc_rpc_call *call = hc_rpc_parked_take(rpc, &rpc->shared.streams);
 
     while (call) {
         stream_end_stopping(call);
         hc_rpc_call_release(call);
-        call = parked_take(rpc, &rpc->shared.streams);
+        call = hc_rpc_parked_take(rpc, &rpc->shared.streams);
     }
 }
 
@@ -571,10 +396,10 @@ static bool call_is_admitted(struct hc_rpc_call *call)
 /* When memory is short, one call less is requested in advance. */
 static void call_request_next(struct hc_rpc *rpc, struct hc_rpc_served *served)
 {
-    struct hc_rpc_call *call = call_take(rpc);
+    struct hc_rpc_call *call = hc_rpc_call_take(rpc);
 
     if (!call) {
-        call_give_back(rpc, NULL);
+        hc_rpc_call_give_back(rpc, NULL);
         return;
     }
     call->served = served;
@@ -619,7 +444,7 @@ static void call_arrived(struct hc_rpc_call *call, bool ok)
         call_refuse_unknown(call);
     else if (!call_is_admitted(call))
         return;
-    else if (call_is_bidirectional(call))
+    else if (hc_rpc_call_is_bidirectional(call))
         stream_arrived(call);
     else
         hc_rpc_request_start(call);

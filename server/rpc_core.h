@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What rpc.c (the server), rpc_call.c (its calls), rpc_peer.c (their connections),
- * rpc_request.c (their requests), rpc_batch.c (their operations) and rpc_tls.c (TLS)
- * share. No other file includes it, so no other file includes gRPC's headers.
+ * What rpc.c (the server), rpc_call.c and rpc_call_memory.c (its calls), rpc_peer.c
+ * (their connections), rpc_request.c (their requests), rpc_batch.c (their operations) and
+ * rpc_tls.c (TLS) share. No other file includes it, so no other file includes gRPC's
+ * headers.
  */
 #ifndef HC_SERVER_RPC_CORE_H
 #define HC_SERVER_RPC_CORE_H
@@ -121,6 +122,34 @@ grpc_arg hc_rpc_tls_arg(struct hc_rpc *rpc);
 /* Begins the handshake of an accepted connection; gRPC owns the descriptor then. */
 void hc_rpc_tls_accept(struct hc_rpc *rpc, int fd);
 
+/* ---- rpc_call_memory.c ------------------------------------------------------------- */
+
+/* NULL: memory is short. In every case hc_rpc_call_give_back() has to follow. */
+struct hc_rpc_call *hc_rpc_call_take(struct hc_rpc *rpc);
+
+/* `call` may be NULL. When the server stops, the last call makes drained_fd readable. */
+void hc_rpc_call_give_back(struct hc_rpc *rpc, struct hc_rpc_call *call);
+
+bool hc_rpc_call_is_bidirectional(const struct hc_rpc_call *call);
+
+/* Puts the call on the list of parked ones, or on that of bidirectional ones. False: the
+ * server stops. */
+bool hc_rpc_parked_add(struct hc_rpc_call *call);
+
+/* Takes it off its list, if it is on one. The lock is held. */
+void hc_rpc_parked_remove(struct hc_rpc_call *call);
+
+/* The first call of the list, off it and held; NULL: there is none. */
+struct hc_rpc_call *hc_rpc_parked_take(struct hc_rpc *rpc, struct hc_rpc_call **list);
+
+/* Frees the list of calls that wait to be used again. */
+void hc_rpc_call_free_all(struct hc_rpc *rpc);
+
+/* ---- rpc_call.c -------------------------------------------------------------------- */
+
+/* Of a new call: which functions its events call. */
+void hc_rpc_call_set_events(struct hc_rpc_call *call);
+
 /* Finishes the call with that failure. */
 void hc_rpc_call_fail(struct hc_rpc_call *call, const struct hc_error *err);
 
@@ -195,8 +224,5 @@ unsigned hc_rpc_call_end_all(struct hc_rpc *rpc);
 
 /* When the server stops: finishes every call of a bidirectional method. */
 void hc_rpc_call_end_streams(struct hc_rpc *rpc);
-
-/* Frees the list of calls that wait to be used again. */
-void hc_rpc_call_free_all(struct hc_rpc *rpc);
 
 #endif
