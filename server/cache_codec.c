@@ -9,14 +9,13 @@
 
 #include <string.h>
 
-enum { REVISIONS_BYTES_MAX = 3 * 1024 * 1024 /* of a page of repos */ };
-
-enum { MS = 1000, NS_PER_MS = 1000000, SELECTORS_MAX = 1000 };
+enum { MS = 1000, NS_PER_MS = 1000000 };
 
 /* Bytes of the rows of one answer: clients of gRPC take 4 MiB by default. */
 enum {
     REMOVED_MAX = 2 << 20,
     KEPT_MAX = 1 << 20,
+    REVISIONS_MAX = 3 << 20, /* of a page of repos */
     ROWS_MAX = 20000,
     FIELD_MAX = 8 /* the tag and the length of a row */
 };
@@ -159,15 +158,14 @@ static int encode_revisions(const struct hc_cached_revision *revisions, size_t c
 static size_t revisions_fit(Hubcache__V1__CachedRevision *const *list, size_t count,
                             size_t *left)
 {
-    enum { HEAD_MAX = 6 /* tag and length */ };
     size_t fit = 0;
 
     for (; fit < count; fit++) {
         size_t size = hubcache__v1__cached_revision__get_packed_size(list[fit]);
 
-        if (size + HEAD_MAX > *left)
+        if (size + FIELD_MAX > *left)
             break;
-        *left -= size + HEAD_MAX;
+        *left -= size + FIELD_MAX;
     }
     return fit;
 }
@@ -198,7 +196,7 @@ static int encode_repo(const struct hc_cached_repo *repo, struct hc_arena *arena
 int hc_encode_list_repos(const struct hc_cached_repos *repos, struct hc_arena *arena,
                          Hubcache__V1__ListReposResponse *message, struct hc_error *err)
 {
-    size_t left = REVISIONS_BYTES_MAX;
+    size_t left = REVISIONS_MAX;
 
     hubcache__v1__list_repos_response__init(message);
     message->repos =
@@ -262,40 +260,6 @@ int hc_encode_list_files(const struct hc_cached_files *files, struct hc_arena *a
 }
 
 /* ---- verification ------------------------------------------------------------------ */
-
-int hc_decode_verify(const Hubcache__V1__VerifyRequest *message, struct hc_arena *arena,
-                     struct hc_verify_request *request, struct hc_error *err)
-{
-    size_t count = message->n_selectors;
-    struct hc_verify_selector *selectors;
-
-    if (count > SELECTORS_MAX)
-        return hc_fail_field(err, HC_INVALID_OPTIONS, "selectors",
-                             "%zu selectors are given; %d is the most", count,
-                             SELECTORS_MAX);
-    selectors = arena_take(arena, (count + 1) * sizeof *selectors, err);
-    if (!selectors)
-        return -1;
-    for (size_t i = 0; i < count; i++) {
-        const Hubcache__V1__CacheSelector *selector = message->selectors[i];
-
-        selectors[i] = (struct hc_verify_selector){
-            .patterns = (const char *const *)selector->patterns,
-            .pattern_count = selector->n_patterns,
-        };
-        if (hc_decode_cached_target(selector->repo_id, selector->repo_type,
-                                    selector->revision, &selectors[i].repo, err) < 0)
-            return -1;
-    }
-    *request = (struct hc_verify_request){
-        .selectors = selectors,
-        .selector_count = count,
-        .dry_run = message->dry_run,
-        .repair = message->repair,
-        .bytes_per_second = message->bytes_per_second,
-    };
-    return 0;
-}
 
 void hc_encode_finding(const struct hc_finding *finding, Hubcache__V1__Finding *message)
 {

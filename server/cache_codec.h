@@ -46,10 +46,6 @@ int hc_encode_list_revisions(const struct hc_cached_revisions *revisions,
 int hc_encode_list_files(const struct hc_cached_files *files, struct hc_arena *arena,
                          Hubcache__V1__ListFilesResponse *message, struct hc_error *err);
 
-/* All but the options of the caller, and the functions. */
-int hc_decode_verify(const Hubcache__V1__VerifyRequest *message, struct hc_arena *arena,
-                     struct hc_verify_request *request, struct hc_error *err);
-
 /* Of the files that lead to it the first HC_FINDING_POINTERS_MAX. */
 enum { HC_FINDING_POINTERS_MAX = 100 };
 void hc_encode_finding(const struct hc_finding *finding, Hubcache__V1__Finding *message);

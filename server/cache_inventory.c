@@ -5,6 +5,7 @@
 #include "cache_inventory.h"
 
 #include "cache_codec.h"
+#include "cached_target.h"
 #include "service_cache.h"
 #include "usage_scanner.h"
 
@@ -35,12 +36,6 @@ int hc_cache_list_repos(void *ctx, struct hc_blocking_call *call,
     return hc_blocking_call_reply(call, &response.base, err);
 }
 
-/* What a call is about, for the log. */
-static void call_set_target(struct hc_blocking_call *call, const struct hc_target *target)
-{
-    hc_request_set_target(hc_blocking_call_request(call), target, NULL);
-}
-
 int hc_cache_list_revisions(void *ctx, struct hc_blocking_call *call,
                             const ProtobufCMessage *message, struct hc_error *err)
 {
@@ -53,9 +48,9 @@ int hc_cache_list_revisions(void *ctx, struct hc_blocking_call *call,
     Hubcache__V1__ListRevisionsResponse response;
 
     if (hc_decode_cached_target(asked->repo_id, asked->repo_type, "", &request.repo,
-                                err) < 0)
+                                err) < 0 ||
+        hc_cached_target_take(service, call, &request.repo, err) < 0)
         return -1;
-    call_set_target(call, &request.repo);
     if (hc_resolver_list_revisions(service->resolver, &request,
                                    hc_blocking_call_cancellation(call), &revisions,
                                    err) < 0 ||
@@ -77,9 +72,9 @@ int hc_cache_list_files(void *ctx, struct hc_blocking_call *call,
     Hubcache__V1__ListFilesResponse response;
 
     if (hc_decode_cached_target(asked->repo_id, asked->repo_type, asked->revision,
-                                &request.repo, err) < 0)
+                                &request.repo, err) < 0 ||
+        hc_cached_target_take(service, call, &request.repo, err) < 0)
         return -1;
-    call_set_target(call, &request.repo);
     if (hc_resolver_list_files(service->resolver, &request,
                                hc_blocking_call_cancellation(call), &files, err) < 0 ||
         hc_encode_list_files(&files, hc_blocking_call_arena(call), &response, err) < 0)

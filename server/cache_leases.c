@@ -6,8 +6,8 @@
 #include "cache_leases.h"
 
 #include "cache_codec.h"
+#include "cached_target.h"
 #include "codec.h"
-#include "service_cache.h"
 
 #include <base/error.h>
 #include <base/text.h>
@@ -157,10 +157,9 @@ int hc_cache_list_leases(void *ctx, struct hc_blocking_call *call,
     Hubcache__V1__ListLeasesResponse response;
 
     if (hc_decode_cached_target(asked->repo_id, asked->repo_type, asked->revision,
-                                &request.repo, err) < 0)
+                                &request.repo, err) < 0 ||
+        (*asked->repo_id && hc_cached_target_take(service, call, &request.repo, err) < 0))
         return -1;
-    if (*asked->repo_id)
-        hc_request_set_target(hc_blocking_call_request(call), &request.repo, NULL);
     if (hc_resolver_list_leases(service->resolver, &request, &leases, err) < 0 ||
         encode_leases(&leases, hc_blocking_call_arena(call), &response, err) < 0)
         return -1;

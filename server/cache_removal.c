@@ -6,6 +6,7 @@
 #include "cache_removal.h"
 
 #include "cache_codec.h"
+#include "cached_target.h"
 #include "codec.h"
 #include "service_cache.h"
 
@@ -15,11 +16,6 @@
 #include <maintenance/removal.h>
 
 enum { SELECTORS_MAX = 1000 };
-
-static void call_set_target(struct hc_blocking_call *call, const struct hc_target *target)
-{
-    hc_request_set_target(hc_blocking_call_request(call), target, NULL);
-}
 
 void hc_cache_note_removed(struct hc_blocking_call *call, uint64_t files, uint64_t bytes)
 {
@@ -40,7 +36,8 @@ static int selector_decode(const Hubcache__V1__CacheSelector *message,
                                    message->revision, &selector->repo, err);
 }
 
-static int selectors_decode(struct hc_blocking_call *call,
+static int selectors_decode(const struct hc_cache_service *service,
+                            struct hc_blocking_call *call,
                             const Hubcache__V1__DeleteRevisionsRequest *message,
                             struct hc_delete_request *request, struct hc_error *err)
 {
@@ -54,10 +51,11 @@ static int selectors_decode(struct hc_blocking_call *call,
     if (!selectors)
         return hc_fail_memory(err);
     for (size_t i = 0; i < count; i++) {
-        if (selector_decode(message->selectors[i], &selectors[i], err) < 0)
+        if (selector_decode(message->selectors[i], &selectors[i], err) < 0 ||
+            hc_cached_target_replace_alias(service, call, &selectors[i].repo, err) < 0)
             return -1;
     }
-    call_set_target(call, &selectors[0].repo);
+    hc_request_set_target(hc_blocking_call_request(call), &selectors[0].repo, NULL);
     for (size_t i = 0; i < selectors[0].pattern_count; i++)
         hc_request_add_pattern(hc_blocking_call_request(call), '+',
                                selectors[0].patterns[i]);
@@ -78,7 +76,7 @@ int hc_cache_delete_revisions(void *ctx, struct hc_blocking_call *call,
     struct hc_encoded_removal encoded;
     struct hc_delete_request request = {0};
 
-    if (selectors_decode(call, (const void *)message, &request, err) < 0 ||
+    if (selectors_decode(service, call, (const void *)message, &request, err) < 0 ||
         hc_resolver_delete(service->resolver, &request,
                            hc_blocking_call_cancellation(call), &result, err) < 0) {
         if (request.selector_count > 1) /* the message says which of them failed */
@@ -204,9 +202,9 @@ int hc_cache_pin(void *ctx, struct hc_blocking_call *call,
     char commit[HC_COMMIT_SIZE];
 
     if (hc_decode_cached_target(pin->repo_id, pin->repo_type, pin->revision,
-                                &request.repo, err) < 0)
+                                &request.repo, err) < 0 ||
+        hc_cached_target_take(service, call, &request.repo, err) < 0)
         return -1;
-    call_set_target(call, &request.repo);
     if (hc_resolver_pin(service->resolver, &request, commit, err) < 0)
         return -1;
     hubcache__v1__pin_response__init(&response);
@@ -225,9 +223,9 @@ int hc_cache_unpin(void *ctx, struct hc_blocking_call *call,
     int was_pinned;
 
     if (hc_decode_cached_target(unpin->repo_id, unpin->repo_type, unpin->revision,
-                                &request.repo, err) < 0)
+                                &request.repo, err) < 0 ||
+        hc_cached_target_take(service, call, &request.repo, err) < 0)
         return -1;
-    call_set_target(call, &request.repo);
     was_pinned = hc_resolver_unpin(service->resolver, &request, commit, err);
     if (was_pinned < 0)
         return -1;

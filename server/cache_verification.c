@@ -6,6 +6,7 @@
 #include "cache_verification.h"
 
 #include "cache_codec.h"
+#include "cached_target.h"
 #include "log.h"
 #include "service_cache.h"
 #include "verify_counts.h"
@@ -13,7 +14,7 @@
 #include <base/error.h>
 #include <hubcache/verification.h>
 
-enum { PROGRESS_EVERY_MS = 1000 };
+enum { PROGRESS_EVERY_MS = 1000, SELECTORS_MAX = 1000 };
 
 struct verify_stream {
     struct hc_blocking_call *call;
@@ -71,13 +72,45 @@ static int stream_tell_result(const struct verify_stream *stream,
     return hc_blocking_call_send(stream->call, &event.base, err);
 }
 
-/* For the log: the first repo. */
-static void call_describe(struct hc_blocking_call *call,
-                          const struct hc_verify_request *request)
+static int verify_decode(const struct hc_cache_service *service,
+                         struct hc_blocking_call *call,
+                         const Hubcache__V1__VerifyRequest *message,
+                         struct hc_verify_request *request, struct hc_error *err)
 {
-    if (request->selector_count > 0)
-        hc_request_set_target(hc_blocking_call_request(call), &request->selectors[0].repo,
-                              NULL);
+    size_t count = message->n_selectors;
+    struct hc_verify_selector *selectors;
+
+    if (count > SELECTORS_MAX)
+        return hc_fail_field(err, HC_INVALID_OPTIONS, "selectors",
+                             "%zu selectors are given; %d is the most", count,
+                             SELECTORS_MAX);
+    selectors =
+        hc_arena_take(hc_blocking_call_arena(call), (count + 1) * sizeof *selectors);
+    if (!selectors)
+        return hc_fail_memory(err);
+    for (size_t i = 0; i < count; i++) {
+        const Hubcache__V1__CacheSelector *selector = message->selectors[i];
+
+        selectors[i] = (struct hc_verify_selector){
+            .patterns = (const char *const *)selector->patterns,
+            .pattern_count = selector->n_patterns,
+        };
+        if (hc_decode_cached_target(selector->repo_id, selector->repo_type,
+                                    selector->revision, &selectors[i].repo, err) < 0 ||
+            hc_cached_target_replace_alias(service, call, &selectors[i].repo, err) < 0)
+            return -1;
+    }
+    if (count > 0) /* for the log */
+        hc_request_set_target(hc_blocking_call_request(call), &selectors[0].repo, NULL);
+    *request = (struct hc_verify_request){
+        .selectors = selectors,
+        .selector_count = count,
+        .dry_run = message->dry_run,
+        .repair = message->repair,
+        .bytes_per_second = message->bytes_per_second,
+        .options = hc_blocking_call_options(call),
+    };
+    return 0;
 }
 
 int hc_cache_verify(void *ctx, struct hc_blocking_call *call,
@@ -89,14 +122,11 @@ int hc_cache_verify(void *ctx, struct hc_blocking_call *call,
     struct hc_verify_result result;
     int verified;
 
-    if (hc_decode_verify((const void *)message, hc_blocking_call_arena(call), &request,
-                         err) < 0)
+    if (verify_decode(service, call, (const void *)message, &request, err) < 0)
         return -1;
-    call_describe(call, &request);
     request.found = stream_tell_finding;
     request.progress = stream_tell_progress;
     request.ctx = &stream;
-    request.options = hc_blocking_call_options(call);
     request.options.is_background = true;
     verified = hc_resolver_verify(service->resolver, &request,
                                   hc_blocking_call_cancellation(call), &result, err);

@@ -270,3 +270,26 @@ def test_each_file_leaves_its_provenance(hub, serve, cache, policy, tokens, tmp_
     assert all(line["etag"] and line["rule"] == "default" for line in given)
     (single,) = [line for line in lines() if line.get("rpc", "").endswith("/ResolveFile")]
     assert single["rule"] == "default" and single["etag"] and single["commit"] == commit
+
+
+def test_the_cache_is_managed_by_an_alias(hub, serve, cache, policy):
+    commit, other = hub.commit_of(f"models/{MODEL}"), hub.commit_of(f"models/{MODEL}", "v1.0")
+    policy.swap(f"version: 1\naliases:\n  prod: {{repo: {MODEL}, revision: {commit}}}\n")
+    server = serve(cache, hub.endpoint, arguments=("--policy", str(policy.path)))
+    for revision in (commit, other):
+        server.ResolveSnapshot(repo_id=MODEL, revision=revision)
+    leased = server.ResolveSnapshot(repo_id="prod", options={"lease": {"seconds": 600}})
+
+    (found,) = json.loads(hubcache("lease", "ls", "prod", "--json", server=server).stdout)["leases"]
+    assert (found["lease_id"], found["repo_id"]) == (leased.lease_id, MODEL)
+    assert hubcache("pin", "prod", server=server).stdout.split() == [commit]
+    assert [row.pinned for row in server.manage("ListRevisions", repo_id="prod").revisions
+            if row.commit_hash == commit] == [True]
+    assert server.manage("ListFiles", repo_id="prod").commit_hash == commit
+    assert hubcache("verify", "prod", server=server).returncode == 0
+    assert hubcache("rm", "prod", "--yes", server=server).returncode == 1
+    assert hubcache("unpin", "prod", server=server).stdout.split() == [commit]
+    assert hubcache("lease", "release", leased.lease_id, server=server).returncode == 0
+    done = json.loads(hubcache("rm", "prod", "--yes", "--json", server=server).stdout)
+    assert [(row["repo_id"], row["commit_hash"]) for row in done["removed"]] == [(MODEL, commit)]
+    assert hubcache("pin", "prod@v1.0", server=server).returncode == 2
