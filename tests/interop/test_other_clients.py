@@ -2,14 +2,14 @@
 """The Hub's clients in other languages and hubcached share a cache: Rust's hf-hub, built here if
 there is a cargo and it takes no longer than BUILD_TIME; JavaScript's @huggingface/hub."""
 
-import os
 import pathlib
 import shutil
+import subprocess
 
 import pytest
 
 from content import FILES, LFS_FILE, MODEL
-from world import BUILD, HERE, TIMEOUT, Hub, incompletes, run_group, wait_until
+from world import HERE, TIMEOUT, Hub, incompletes, run_group, wait_until
 
 BUILD_TIME = 1800  # seconds: the machine may be busy
 OWNER, NAME = MODEL.split("/")
@@ -17,22 +17,19 @@ SOME = ["config.json", "model.safetensors", "nested/deep/down/file.txt", "empty.
 
 
 @pytest.fixture(scope="module")
-def rust():
+def rust(rust_build):
     """rust(endpoint, cache, revision, "online" | "offline", files) is the paths it answers."""
-    if not shutil.which("cargo"):
+    if not rust_build:
         pytest.skip("there is no cargo")
-    target = os.environ.get("CARGO_TARGET_DIR", str(BUILD.parent / "rust"))
-    # A copy: cargo writes its lock file beside Cargo.toml.
-    project = BUILD.parent / "rust-project"
-    shutil.copytree(HERE / "rust", project, dirs_exist_ok=True)
-    built = run_group(["cargo", "build", "--quiet", "--target-dir", target], BUILD_TIME,
-                      cwd=project)
-    if not built or built.returncode != 0:
-        pytest.skip("hf-hub does not build here: " +
-                    (built.stderr.strip().splitlines()[-1] if built else "it takes too long"))
+    try:
+        errors = rust_build.process.communicate(timeout=BUILD_TIME)[1]
+    except subprocess.TimeoutExpired:
+        pytest.skip("hf-hub does not build here: it takes too long")
+    if rust_build.process.returncode != 0:
+        pytest.skip("hf-hub does not build here: " + errors.strip().splitlines()[-1])
 
     def ask(endpoint, cache, revision, network, files):
-        result = run_group([target + "/debug/ask", endpoint, str(cache), OWNER, NAME, revision,
+        result = run_group([rust_build.program, endpoint, str(cache), OWNER, NAME, revision,
                             network, *files], TIMEOUT)
         assert result and result.returncode == 0, result and result.stderr
         return result.stdout.splitlines()
