@@ -92,6 +92,25 @@ int hc_ref_find(const struct hc_cache *cache, const struct hc_repo *repo,
     return found;
 }
 
+int hc_ref_find_commit(const struct hc_cache *cache, const struct hc_repo *repo,
+                       const char *revision, char commit[HC_COMMIT_SIZE],
+                       struct hc_error *err)
+{
+    struct hc_ref ref;
+    int found;
+
+    if (hc_commit_is_valid(revision)) {
+        memcpy(commit, revision, HC_COMMIT_SIZE);
+        return 1;
+    }
+    if (hc_revision_check(revision, err) < 0)
+        return -1;
+    found = hc_ref_find(cache, repo, revision, &ref, err);
+    if (found == 1)
+        memcpy(commit, ref.commit, HC_COMMIT_SIZE);
+    return found;
+}
+
 bool hc_ref_recall(const struct hc_cache *cache, const struct hc_repo *repo,
                    const char *revision, struct hc_ref *ref, bool *is_due)
 {

@@ -29,6 +29,12 @@ bool hc_ref_parse(char *content, char commit[HC_COMMIT_SIZE]);
 int hc_ref_find(const struct hc_cache *cache, const struct hc_repo *repo,
                 const char *revision, struct hc_ref *ref, struct hc_error *err);
 
+/* The commit that `revision` is, or that its ref names: 1; 0: there is no such ref; -1,
+ * also INVALID_REVISION. */
+int hc_ref_find_commit(const struct hc_cache *cache, const struct hc_repo *repo,
+                       const char *revision, char commit[HC_COMMIT_SIZE],
+                       struct hc_error *err);
+
 /* True, and the ref, when the last look at it is recent (memo.h): no system call.
  * `is_due` becomes true when the caller is to look again, away from its own caller. */
 bool hc_ref_recall(const struct hc_cache *cache, const struct hc_repo *repo,

@@ -92,23 +92,15 @@ static int part_find_commit(const struct pass *pass, struct part *part,
                             const char *revision, struct hc_error *err)
 {
     const struct hc_cache *cache = pass->options->cache;
+    int found = hc_ref_find_commit(cache, &part->repo, revision, part->commit, err);
     char path[PATH_MAX];
-    struct hc_ref ref;
-    int found = 1;
 
-    if (hc_revision_check(revision, err) < 0)
-        return -1;
-    if (hc_commit_is_valid(revision))
-        memcpy(ref.commit, revision, HC_COMMIT_SIZE);
-    else
-        found = hc_ref_find(cache, &part->repo, revision, &ref, err);
-    if (found < 0 || (found == 1 && hc_cache_snapshot_path(path, &part->repo, ref.commit,
-                                                           NULL, err) < 0))
+    if (found < 0 || (found == 1 && hc_cache_snapshot_path(path, &part->repo,
+                                                           part->commit, NULL, err) < 0))
         return -1;
     if (found == 0 || faccessat(hc_cache_fd(cache), path, F_OK, 0) < 0)
         return hc_fail(err, HC_NOT_CACHED, "%s '%s' at '%s' is not in the cache",
                        hc_repo_type_name(part->repo.type), part->repo.id, revision);
-    memcpy(part->commit, ref.commit, HC_COMMIT_SIZE);
     return 0;
 }
 

@@ -90,6 +90,16 @@ int hc_repo_init(struct hc_repo *repo, enum hc_repo_type type, const char *id,
     return 0;
 }
 
+bool hc_repo_has_type(const struct hc_repo *repo, const enum hc_repo_type *types,
+                      size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (repo->type == (types[i] == HC_REPO_DEFAULT ? HC_REPO_MODEL : types[i]))
+            return true;
+    }
+    return count == 0;
+}
+
 /* No id has a "--", so that a folder has only one reading: "models--a--b" is "a/b". The
  * folder is made again and compared, so that no other spelling passes. */
 bool hc_repo_parse_folder(struct hc_repo *repo, const char *folder)

@@ -10,6 +10,7 @@
 #include <hubcache/repo.h>
 
 #include <stdbool.h>
+#include <stddef.h>
 
 enum {
     HC_REPO_ID_MAX = 200,
@@ -30,6 +31,11 @@ struct hc_repo {
  */
 int hc_repo_init(struct hc_repo *repo, enum hc_repo_type type, const char *id,
                  struct hc_error *err);
+
+/* Whether the repo is of one of the types, of which HC_REPO_DEFAULT means model; none:
+ * every type. */
+bool hc_repo_has_type(const struct hc_repo *repo, const enum hc_repo_type *types,
+                      size_t count);
 
 /* Finds the repo whose folder has this name; false when it is no repo's, as that of
  * any other file of a cache root. */

@@ -43,18 +43,6 @@ static uint64_t repos_request_hash(const struct hc_repos_request *request)
                          request->repo_type_count * sizeof *request->repo_types);
 }
 
-static bool repos_request_has_type(const struct hc_repos_request *request,
-                                   enum hc_repo_type type)
-{
-    for (size_t i = 0; i < request->repo_type_count; i++) {
-        enum hc_repo_type wanted = request->repo_types[i];
-
-        if (type == (wanted == HC_REPO_DEFAULT ? HC_REPO_MODEL : wanted))
-            return true;
-    }
-    return request->repo_type_count == 0;
-}
-
 /* A request with its patterns compiled. */
 struct repo_selection {
     struct hc_resolver *resolver;
@@ -88,7 +76,7 @@ static int repo_selection_has(const struct repo_selection *selection,
     const struct hc_repos_request *request = selection->request;
     int is_selected;
 
-    if (!repos_request_has_type(request, repo->type))
+    if (!hc_repo_has_type(repo, request->repo_types, request->repo_type_count))
         return 0;
     is_selected = hc_filter_select(selection->filter, repo->id, err);
     if (is_selected <= 0)
@@ -361,24 +349,15 @@ static int revision_find(const struct hc_resolver *resolver, const struct hc_rep
                          const char *revision, char commit[HC_COMMIT_SIZE],
                          struct hc_error *err)
 {
-    struct hc_ref ref;
     int found;
 
     revision = revision && *revision ? revision : "main";
-    if (hc_commit_is_valid(revision)) {
-        memcpy(commit, revision, HC_COMMIT_SIZE);
-        return 0;
-    }
-    if (hc_revision_check(revision, err) < 0)
-        return -1;
-    found = hc_ref_find(resolver->cache, repo, revision, &ref, err);
-    if (found <= 0)
-        return found < 0 ? -1
-                         : hc_fail(err, HC_NOT_CACHED,
-                                   "the cache has no revision '%.120s' of %s '%s'",
-                                   revision, hc_repo_type_name(repo->type), repo->id);
-    memcpy(commit, ref.commit, HC_COMMIT_SIZE);
-    return 0;
+    found = hc_ref_find_commit(resolver->cache, repo, revision, commit, err);
+    if (found == 0)
+        return hc_fail(err, HC_NOT_CACHED,
+                       "the cache has no revision '%.120s' of %s '%s'", revision,
+                       hc_repo_type_name(repo->type), repo->id);
+    return found < 0 ? -1 : 0;
 }
 
 /* Of the files that a page names, or may name: 1; 0: there is no such snapshot; -1. */

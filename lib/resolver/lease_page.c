@@ -47,9 +47,6 @@ static int lease_compare(const void *one, const void *other)
 static int place_find(const struct hc_resolver *resolver, const struct hc_target *target,
                       struct lease_place *place, struct hc_error *err)
 {
-    struct hc_ref ref;
-    int found = 1;
-
     *place = (struct lease_place){.has_repo = target->id && target->id[0]};
     if (!place->has_repo)
         return 1;
@@ -58,16 +55,8 @@ static int place_find(const struct hc_resolver *resolver, const struct hc_target
     if (!target->revision || !target->revision[0])
         return 1;
     place->has_commit = true;
-    if (hc_commit_is_valid(target->revision)) {
-        memcpy(place->commit, target->revision, HC_COMMIT_SIZE);
-        return 1;
-    }
-    if (hc_revision_check(target->revision, err) < 0)
-        return -1;
-    found = hc_ref_find(resolver->cache, &place->repo, target->revision, &ref, err);
-    if (found == 1)
-        memcpy(place->commit, ref.commit, HC_COMMIT_SIZE);
-    return found;
+    return hc_ref_find_commit(resolver->cache, &place->repo, target->revision,
+                              place->commit, err);
 }
 
 static bool lease_is_listed(struct hc_resolver *resolver,

@@ -53,32 +53,12 @@ static bool path_is_directory(const struct hc_cache *cache, const char *path)
            S_ISDIR(status.st_mode);
 }
 
-/* The commit that a commit or a ref names: 1; 0: there is no such ref. */
-static int revision_find_commit(const struct hc_cache *cache, const struct hc_repo *repo,
-                                const char *revision, char commit[HC_COMMIT_SIZE],
-                                struct hc_error *err)
-{
-    struct hc_ref ref;
-    int found;
-
-    if (hc_commit_is_valid(revision)) {
-        memcpy(commit, revision, HC_COMMIT_SIZE);
-        return 1;
-    }
-    if (hc_revision_check(revision, err) < 0)
-        return -1;
-    found = hc_ref_find(cache, repo, revision, &ref, err);
-    if (found == 1)
-        memcpy(commit, ref.commit, HC_COMMIT_SIZE);
-    return found;
-}
-
-/* The same of one whose snapshot is there; NOT_CACHED. */
+/* The commit of a revision whose snapshot is there; NOT_CACHED. */
 static int revision_find_snapshot(const struct hc_cache *cache,
                                   const struct hc_repo *repo, const char *revision,
                                   char commit[HC_COMMIT_SIZE], struct hc_error *err)
 {
-    int found = revision_find_commit(cache, repo, revision, commit, err);
+    int found = hc_ref_find_commit(cache, repo, revision, commit, err);
     char path[PATH_MAX];
 
     if (found < 0 ||
@@ -202,17 +182,6 @@ void hc_resolver_count_removed(struct hc_resolver *resolver,
 
 /* ---- pruning ----------------------------------------------------------------------- */
 
-static bool prune_has_type(const struct hc_prune_request *request, enum hc_repo_type type)
-{
-    for (size_t i = 0; i < request->repo_type_count; i++) {
-        enum hc_repo_type wanted = request->repo_types[i];
-
-        if (type == (wanted == HC_REPO_DEFAULT ? HC_REPO_MODEL : wanted))
-            return true;
-    }
-    return request->repo_type_count == 0;
-}
-
 /* The last denial is the failure when no repo is allowed. A repo that the caller may not
  * see is passed over as if it were not there. */
 static int prune_repos(struct hc_resolver *resolver,
@@ -228,9 +197,10 @@ static int prune_repos(struct hc_resolver *resolver,
     size_t allowed = 0;
 
     while (hc_walk_next_repo(&walk, &repo)) {
-        int chosen = prune_has_type(request, repo.type)
-                         ? hc_filter_select(filter, repo.id, err)
-                         : 0;
+        int chosen =
+            hc_repo_has_type(&repo, request->repo_types, request->repo_type_count)
+                ? hc_filter_select(filter, repo.id, err)
+                : 0;
 
         if (chosen < 0)
             return -1;
@@ -352,7 +322,7 @@ int hc_resolver_unpin(struct hc_resolver *resolver, const struct hc_pin_request 
     if (target_find_repo(resolver, &request->repo, &request->options, &repo, err) < 0)
         return -1;
     found =
-        revision_find_commit(resolver->cache, &repo, pin_revision(request), commit, err);
+        hc_ref_find_commit(resolver->cache, &repo, pin_revision(request), commit, err);
     if (found <= 0)
         return found < 0 ? -1 : repo_fail_absent(&repo, pin_revision(request), err);
     return hc_pin_clear(resolver->cache, &repo, commit, err);
