@@ -286,9 +286,9 @@ struct hc_client_snapshot {
     char **excluded; /* files that the server's policy denies, left out: the first 100 */
     size_t excluded_listed;
     uint32_t excluded_total;
-    uint32_t file_count;
-    uint64_t size_bytes;
-    uint64_t downloaded_bytes;
+    uint32_t file_count;          /* that are selected, with those that are missing */
+    uint64_t size_bytes;          /* of these */
+    uint64_t downloaded_bytes;    /* that came from the Hub for this call */
     struct hc_client_file *files; /* only with list_files */
     size_t listed;
 };
@@ -327,10 +327,10 @@ struct hc_client_save_request {
 
 struct hc_client_info {
     char *version;
-    char *cache_root;
-    char *cache_id;
-    char *endpoint;
-    bool offline;
+    char *cache_root; /* on the server's machine */
+    char *cache_id;   /* of its volume */
+    char *endpoint;   /* the Hub's base URL */
+    bool offline;     /* it does not ask the Hub */
 };
 
 /*
@@ -367,16 +367,19 @@ HC_PUBLIC int hc_client_resolve_snapshot(struct hc_client *client,
                                          struct hc_error *err);
 
 /*
- * Gives a lease a new end, `lease_ms` from now. NOT_CACHED: it has ended, and the files
- * may be gone; POLICY_DENIED: it is another caller's.
+ * Gives a lease a new end, `lease_ms` from now, above 0. 0; -1: NOT_CACHED: it has ended,
+ * and the files may be gone; POLICY_DENIED: it is another caller's; INVALID_OPTIONS: more
+ * than the server allows, or `lease_id` is none.
  */
 HC_PUBLIC int hc_client_renew_lease(struct hc_client *client, const char *lease_id,
                                     int64_t lease_ms, struct hc_error *err);
 
-/* Ends a lease. One that has ended before is no failure. */
+/* Ends a lease: 0; -1: POLICY_DENIED, INVALID_OPTIONS, likewise. One that has ended
+ * before is no failure. */
 HC_PUBLIC int hc_client_release_lease(struct hc_client *client, const char *lease_id,
                                       struct hc_error *err);
 
+/* What the server says of itself. 0, and the caller clears `info`; -1. */
 HC_PUBLIC int hc_client_get_info(struct hc_client *client, struct hc_client_info *info,
                                  struct hc_error *err);
 

@@ -13,7 +13,8 @@
  *         leased = hc_resolver_lease_snapshot(resolver, &request, &terms, &lease, &err);
  *     } while (leased == 0);
  *
- * All functions block on the volume, and may be called from any thread.
+ * All functions but those that say so block on the volume. Requests and terms are
+ * borrowed for the call. Callable from any thread.
  */
 #ifndef HUBCACHE_LEASE_H
 #define HUBCACHE_LEASE_H
@@ -45,9 +46,11 @@ struct hc_lease {
 };
 
 struct hc_lease_terms {
-    int64_t duration_ms;    /* Required: from now on; at most hc_settings.max_lease_ms */
+    int64_t duration_ms;    /* Required: from now on, above 0; at most
+                               hc_settings.max_lease_ms */
     const char *cache_path; /* Required to take a lease: of the answer, or of a file */
-    const char *pod;        /* Optional: what the client calls itself */
+    const char *pod;        /* Optional: what the client calls itself, printable UTF-8 of
+                               fewer than HC_LEASE_POD_SIZE bytes */
     struct hc_cancellation *cancellation; /* Optional. */
 };
 
@@ -80,28 +83,30 @@ HC_PUBLIC int hc_resolver_lease_snapshot(struct hc_resolver *resolver,
                                          const struct hc_lease_terms *terms,
                                          struct hc_lease *lease, struct hc_error *err);
 
-/* 1 and the lease; 0: it has ended; INVALID_OPTIONS (field "lease_id"): `id` is none. */
+/* Finds a lease, of whatever caller: 1 and the lease; 0: it has ended; -1:
+ * INVALID_OPTIONS (field "lease_id"): `id` is none; CACHE_IO. */
 HC_PUBLIC int hc_resolver_find_lease(const struct hc_resolver *resolver, const char *id,
                                      struct hc_lease *lease, struct hc_error *err);
 
 /*
  * Whether a lease is the identity's own (NULL: anonymous callers, which are one): the
- * kind and the name are equal.
+ * kind and the name are equal. No I/O.
  */
 HC_PUBLIC bool hc_lease_is_of(const struct hc_lease *lease,
                               const struct hc_identity *identity);
 
-/* Gives it a new end. Returns as hc_resolver_find_lease(). */
+/* Gives a lease a new end, `terms->duration_ms` from now; whose it is, the caller has
+ * checked. Returns as hc_resolver_find_lease(), and INVALID_OPTIONS for the terms. */
 HC_PUBLIC int hc_resolver_renew_lease(struct hc_resolver *resolver, const char *id,
                                       const struct hc_lease_terms *terms,
                                       struct hc_lease *lease, struct hc_error *err);
 
-/* Ends it: 1; 0: it has ended before. */
+/* Ends a lease, likewise: 1; 0: it has ended before; -1. */
 HC_PUBLIC int hc_resolver_release_lease(struct hc_resolver *resolver, const char *id,
                                         struct hc_error *err);
 
 /* May the caller end the lease? Its own, and those of repos that it may administer. 0, or
- * -1 with POLICY_DENIED. */
+ * -1 with POLICY_DENIED. No I/O. */
 HC_PUBLIC int hc_resolver_may_end_lease(struct hc_resolver *resolver,
                                         const struct hc_lease *lease,
                                         const struct hc_identity *identity,
@@ -111,8 +116,9 @@ HC_PUBLIC int hc_resolver_may_end_lease(struct hc_resolver *resolver,
 struct hc_leases_request {
     struct hc_target repo; /* Optional; its revision is a commit, or a ref of the cache */
     bool mine;             /* only those of the caller itself */
-    unsigned page_size;    /* 0: as many as there may be */
-    const char *page_token;
+    unsigned page_size;    /* Optional: at most HC_PAGE_MAX of <hubcache/inventory.h>,
+                              which is the default */
+    const char *page_token; /* Optional: of the page before */
     struct hc_fetch_options options;
 };
 
@@ -124,12 +130,15 @@ struct hc_leases {
     char *next_page_token; /* NULL: this is the last page */
 };
 
+/* 0, and the caller clears the list; -1: INVALID_*, and `leases` is left alone. A ref
+ * that the cache does not know has none. */
 HC_PUBLIC int hc_resolver_list_leases(struct hc_resolver *resolver,
                                       const struct hc_leases_request *request,
                                       struct hc_leases *leases, struct hc_error *err);
 HC_PUBLIC void hc_leases_clear(struct hc_leases *leases);
 
-/* Leases, by this process since its start; `held` of the volume, as of the last sweep. */
+/* What this process has done since the resolver was opened; but `held` is of the volume,
+ * as of the last sweep, and what this process has done since. No I/O. */
 struct hc_lease_counts {
     uint64_t held;
     uint64_t taken;

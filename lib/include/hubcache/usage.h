@@ -28,7 +28,7 @@ struct hc_repo_usage {
     enum hc_repo_type type;
     char id[201];
     uint64_t bytes; /* of its blobs, each once; one that repos share counts in each */
-    uint64_t occupied_bytes; /* blocks of these, likewise */
+    uint64_t occupied_bytes; /* room of these in whole blocks, likewise */
     uint64_t files;          /* blobs, and files that are no pointers to one */
     unsigned revisions;      /* snapshots */
     int64_t last_used_ms;    /* since the epoch: the newest atime; 0: there is no file */
@@ -40,18 +40,19 @@ struct hc_usage {
     uint64_t repo_count; /* of all, as the next two */
     uint64_t bytes;      /* each blob once, also one that repos share */
     uint64_t files;
-    uint64_t occupied_bytes; /* blocks of all, and of partial files without a claim */
+    uint64_t occupied_bytes; /* room of all in whole blocks, and of partial files without
+                                a claim */
     uint64_t limit_bytes;    /* cache_limit of the settings; 0: none */
     uint64_t floor_bytes;    /* free_floor of the settings; 0: none */
     int64_t began_ms;        /* the scan, since the epoch */
-    int64_t took_ms;
+    int64_t took_ms;         /* the scan, with its pauses */
     bool is_incomplete; /* a folder could not be read, or shared files were too many */
 };
 
 /*
- * Scans the cache: for `busy_ms` at a time, followed by three times as long a pause. -1:
- * the cancellation ended it, or INTERNAL. May hang as the volume does. The caller clears
- * `usage`, also after a failure.
+ * Scans the cache: for about 20 ms at a time, followed by three times as long a pause. 0;
+ * -1: the cancellation (Optional) ended it, or INTERNAL. May hang as the volume does. The
+ * caller clears `usage`, also after a failure. Callable from any thread, as all of these.
  */
 HC_PUBLIC int hc_resolver_scan_usage(const struct hc_resolver *resolver,
                                      struct hc_cancellation *cancellation,
@@ -60,7 +61,7 @@ HC_PUBLIC int hc_resolver_scan_usage(const struct hc_resolver *resolver,
 /*
  * The same without pauses, for a caller that waits for it. The repos that it lists are
  * those that `request` selects (<hubcache/inventory.h>; its page is not used); all else
- * is about the whole cache.
+ * is about the whole cache. -1: INVALID_PATTERN, too.
  */
 HC_PUBLIC int hc_resolver_measure_usage(struct hc_resolver *resolver,
                                         const struct hc_repos_request *request,

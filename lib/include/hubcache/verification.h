@@ -30,17 +30,19 @@ extern "C" {
 struct hc_verify_selector {
     struct hc_target repo; /* Required; its revision is a commit, a ref that the cache
                               knows, or NULL: every revision */
-    const char *const *patterns; /* Optional: none: every file */
+    const char *const *patterns; /* Optional: only files that match; none: every file */
     size_t pattern_count;
 };
 
+/* A total grows when clients add files meanwhile. */
 struct hc_verify_progress {
-    uint64_t blobs_total, blobs_done;
+    uint64_t blobs_total, blobs_done; /* done: hashed, or passed over */
     uint64_t bytes_total, bytes_done;
     uint64_t blobs_hashed, bytes_hashed; /* of those that are done */
 };
 
-/* Both are called on the verifying thread, `progress` ten times a second at most. */
+/* Both are called on the verifying thread: `progress` before each blob, and ten times a
+ * second while one is hashed. */
 typedef void (*hc_finding_fn)(void *ctx, const struct hc_finding *finding);
 typedef void (*hc_verify_progress_fn)(void *ctx,
                                       const struct hc_verify_progress *progress);
@@ -65,9 +67,10 @@ struct hc_verify_result {
 };
 
 /*
- * -1: NOT_CACHED (a selected repo or revision is not in the cache), INVALID_*, as the
- * cancellation says, or INTERNAL; `result` then says how far it came. That something is
- * wrong with the cache is no failure.
+ * 0; -1: POLICY_DENIED (the caller of `options` may not administer a selected repo, or
+ * without selectors every repo), NOT_CACHED (a selected repo or revision is not in the
+ * cache), INVALID_*, as the cancellation says (Optional), or INTERNAL; `result` then says
+ * how far it came. That something is wrong with the cache is no failure.
  */
 HC_PUBLIC int hc_resolver_verify(struct hc_resolver *resolver,
                                  const struct hc_verify_request *request,
@@ -81,9 +84,9 @@ HC_PUBLIC int hc_resolver_verify(struct hc_resolver *resolver,
  * (.hubcache/scrub.json), so that the next process continues there.
  */
 struct hc_scrub_request {
-    int64_t interval_ms;       /* from the end of a pass to the beginning of the next */
-    uint64_t bytes_per_second; /* Optional: 0: no limit */
-    hc_finding_fn found;       /* Optional. */
+    int64_t interval_ms; /* Required: from the end of a pass to the start of the next */
+    uint64_t bytes_per_second;      /* Optional: 0: no limit */
+    hc_finding_fn found;            /* Optional. */
     hc_verify_progress_fn progress; /* Optional: of what is left of the pass */
     void *ctx;
 };
