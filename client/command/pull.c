@@ -327,8 +327,8 @@ static int pull_resolve(struct pull *pull, struct hc_client_snapshot *snapshot,
     return 0;
 }
 
-int hc_pull_run(struct hc_client *client, const struct hc_resolve_options *options,
-                struct hc_error *err)
+static int pull_run(struct hc_client *client, const struct hc_resolve_options *options,
+                    struct hc_error *err)
 {
     struct pull pull = {.client = client, .options = options};
     HC_AUTO_VALUE(hc_client_snapshot) snapshot = {0};
@@ -349,3 +349,19 @@ int hc_pull_run(struct hc_client *client, const struct hc_resolve_options *optio
         return -1;
     return pull_print(&pull, &snapshot, err);
 }
+
+static const struct argp_child pull_children[] = {{&hc_target_argp, 0, NULL, 0},
+                                                  {&hc_patterns_argp, 0, NULL, 0},
+                                                  {&hc_resolve_argp, 0, NULL, 0},
+                                                  HC_COMMON_OPTIONS};
+
+const struct hc_subcommand hc_pull_command = {
+    .name = "pull",
+    .arguments = "REPO --to DIR",
+    .summary = "Copies REPO's snapshot through the server into the cache DIR of this "
+               "machine, where the Hub's clients find it, and writes its path there. "
+               "What an interrupted call has left is continued.",
+    .children = pull_children,
+    .has_repo = true,
+    .run = pull_run,
+};

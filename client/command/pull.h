@@ -7,16 +7,13 @@
 #ifndef HC_COMMAND_PULL_H
 #define HC_COMMAND_PULL_H
 
-#include "resolve_options.h"
-
-#include "base/error.h"
+#include "subcommand.h"
 
 /*
  * Resolves the snapshot at the server, which fetches what it lacks, reads the files that
- * are not in `options->target` yet, and prints the snapshot's path there. A call that was
+ * are not in the target yet, and prints the snapshot's path there. A call that was
  * interrupted is continued by the next one from the bytes that it has saved.
  */
-int hc_pull_run(struct hc_client *client, const struct hc_resolve_options *options,
-                struct hc_error *err);
+extern const struct hc_subcommand hc_pull_command;
 
 #endif
