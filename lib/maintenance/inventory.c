@@ -25,6 +25,7 @@
 #include <cache/tree_cache.h>
 #include <claim/lease.h>
 #include <claim/lease_directory.h>
+#include <policy/policy.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -240,18 +241,52 @@ static bool file_is_whole(const struct repo_reading *reading,
            (!entry->has_etag || is_other || blob->size == hc_entry_size(entry));
 }
 
-static enum hc_completeness reading_judge(const struct repo_reading *reading)
+/* Which files of the revision the caller may have. */
+static int reading_decide(const struct repo_reading *reading,
+                          const struct hc_cached_revision *revision,
+                          struct hc_decision *decision, struct hc_error *err)
 {
-    size_t whole = 0;
+    const struct hc_inventory *inventory = reading->inventory;
+    const struct hc_policy_question question = {.identity = inventory->identity,
+                                                .type = reading->repo->type,
+                                                .repo_id = reading->repo->id,
+                                                .revision = revision->ref_count > 0
+                                                                ? revision->refs[0]
+                                                                : revision->commit_hash};
+    struct hc_rules *rules =
+        inventory->policy ? hc_policy_hold_rules(inventory->policy) : NULL;
 
-    if (!reading->tree)
-        return HC_UNKNOWN;
+    return hc_decision_make(decision, rules, &question, err);
+}
+
+static bool entry_counts(const struct hc_decision *decision, const struct hc_entry *entry)
+{
+    return hc_decision_verdict(decision, entry->path, hc_entry_size(entry)).is_allowed;
+}
+
+/* Without the files that a snapshot leaves out. */
+static int reading_judge(const struct repo_reading *reading,
+                         struct hc_cached_revision *revision, struct hc_error *err)
+{
+    HC_AUTO_VALUE(hc_decision) decision = {0};
+    const struct hc_tree *tree = reading->tree;
+    size_t missing = 0;
+
+    revision->completeness = HC_UNKNOWN;
+    if (!tree)
+        return 0;
+    if (reading_decide(reading, revision, &decision, err) < 0)
+        return -1;
+    for (size_t i = 0; i < tree->count; i++)
+        missing += entry_counts(&decision, &tree->entries[i]);
     for (size_t i = 0; i < reading->file_count; i++) {
         const struct revision_file *file = &reading->files[i];
 
-        whole += file->entry != NO_ENTRY && file_is_whole(reading, file);
+        if (file->entry != NO_ENTRY && file_is_whole(reading, file))
+            missing -= entry_counts(&decision, &tree->entries[file->entry]);
     }
-    return whole == reading->tree->count ? HC_COMPLETE : HC_PARTIAL;
+    revision->completeness = missing == 0 ? HC_COMPLETE : HC_PARTIAL;
+    return 0;
 }
 
 /* ---- revisions --------------------------------------------------------------------- */
@@ -377,7 +412,6 @@ static int reading_end_revision(struct repo_reading *reading, struct hc_error *e
                          reading->repo->folder,
                          hc_blob_table_name(&reading->table, reading->files[i].blob));
     }
-    revision->completeness = reading_judge(reading);
     if (reading->number == HC_BLOB_OF_OTHERS) {
         reading->name[0] = '\0';
         return 0;
@@ -385,7 +419,8 @@ static int reading_end_revision(struct repo_reading *reading, struct hc_error *e
     (void)hc_format(revision->commit_hash, sizeof revision->commit_hash, "%s",
                     reading->name);
     reading->found->revision_count++;
-    if (revision_set_refs(revision, &reading->refs, err) < 0)
+    if (revision_set_refs(revision, &reading->refs, err) < 0 ||
+        reading_judge(reading, revision, err) < 0)
         return -1;
     revision_set_holds(reading, revision);
     reading->name[0] = '\0';

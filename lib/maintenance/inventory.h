@@ -14,6 +14,8 @@
 #include <hubcache/inventory.h>
 
 struct hc_hold_rules;
+struct hc_identity;
+struct hc_policy;
 struct hc_workers;
 
 HC_DEFINE_AUTO_VALUE(hc_cached_repos, hc_cached_repos_clear)
@@ -26,6 +28,8 @@ struct hc_inventory {
     bool is_slow;                         /* … because the volume is slow */
     struct hc_cancellation *cancellation; /* Optional. */
     const struct hc_hold_rules *rules;    /* Optional: what the policy keeps */
+    struct hc_policy *policy;             /* Optional: leaves out files for … */
+    const struct hc_identity *identity;   /* … this caller; NULL: an anonymous one */
     bool with_revisions;
 };
 

@@ -135,7 +135,8 @@ int hc_resolver_measure_usage(struct hc_resolver *resolver,
 
 /* ---- the page ---------------------------------------------------------------------- */
 
-static struct hc_inventory inventory_of(const struct hc_resolver *resolver,
+static struct hc_inventory inventory_of(struct hc_resolver *resolver,
+                                        const struct hc_fetch_options *options,
                                         struct hc_cancellation *cancellation)
 {
     return (struct hc_inventory){
@@ -145,6 +146,8 @@ static struct hc_inventory inventory_of(const struct hc_resolver *resolver,
         .is_slow = hc_memo_median_is_slow(hc_cache_memo(resolver->cache)),
         .cancellation = cancellation,
         .rules = &resolver->hold_rules,
+        .policy = &resolver->policy,
+        .identity = options->identity,
         .with_revisions = true,
     };
 }
@@ -252,7 +255,8 @@ int hc_resolver_list_repos(struct hc_resolver *resolver,
     HC_AUTO_VALUE(repo_selection)
     selection = {.resolver = resolver, .request = request};
     HC_AUTO_VALUE(hc_page) page = {0};
-    struct page_reading reading = {.inventory = inventory_of(resolver, cancellation),
+    struct page_reading reading = {.inventory = inventory_of(resolver, &request->options,
+                                                             cancellation),
                                    .page = &page};
 
     *repos = (struct hc_cached_repos){0};
@@ -327,7 +331,8 @@ int hc_resolver_list_revisions(struct hc_resolver *resolver,
                                struct hc_cached_revisions *revisions,
                                struct hc_error *err)
 {
-    const struct hc_inventory inventory = inventory_of(resolver, cancellation);
+    const struct hc_inventory inventory =
+        inventory_of(resolver, &request->options, cancellation);
     HC_AUTO_VALUE(hc_page) page = {0};
     HC_AUTO_VALUE(hc_cached_repo) found = {0};
     struct hc_repo repo;

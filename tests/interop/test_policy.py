@@ -161,6 +161,31 @@ def test_callers_have_what_their_rules_say(hub, serve, cache, tmp_path, tokens):
         assert (part.file_count, part.excluded_total) == (1, len(FILES) - 1)
 
 
+def test_a_list_judges_completeness_as_a_snapshot_of_its_caller(hub, serve, cache, tmp_path,
+                                                                 tokens):
+    path = tmp_path / "policy.yaml"
+    path.write_text("version: 1\nrules:\n"
+                    "- {name: research, callers: ['group:research'], action: allow}\n"
+                    "- {name: no-bin, files: ['*.bin'], action: deny}\n")
+    server = serve(cache, hub.endpoint, arguments=["--policy", str(path), "--auth-tokens",
+                                                   str(tokens)])
+
+    def completeness(caller):
+        (repo,) = server.manage("ListRepos", metadata=as_caller(caller),
+                                with_revisions=True).repos
+        (revision,) = repo.revisions
+        (same,) = server.manage("ListRevisions", metadata=as_caller(caller),
+                                repo_id=MODEL).revisions
+        assert same == revision
+        return server.pb.Completeness.Name(revision.completeness)
+
+    server.ResolveSnapshot(repo_id=MODEL, metadata=as_caller("bob"))
+    assert completeness("bob") == "COMPLETENESS_COMPLETE"
+    assert completeness("alice") == "COMPLETENESS_PARTIAL"
+    server.ResolveSnapshot(repo_id=MODEL, metadata=as_caller("alice"))
+    assert completeness("bob") == completeness("alice") == "COMPLETENESS_COMPLETE"
+
+
 def test_the_command_says_why_a_request_is_denied(hub, serve, cache, tmp_path):
     path = tmp_path / "policy.yaml"
     path.write_text("version: 1\nrules:\n"
