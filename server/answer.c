@@ -340,8 +340,10 @@ struct hc_answer *hc_answer_of_error(const struct hc_error *err,
     status.n_details = details->count;
     status.details = details->list;
     answer = hc_answer_new_failure(code, err->reason, details->message, &status.base);
-    if (answer)
+    if (answer) {
         answer->retry_ms = retry_ms;
+        (void)hc_format(answer->facts.rule, sizeof answer->facts.rule, "%s", err->rule);
+    }
     return answer;
 }
 

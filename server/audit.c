@@ -179,8 +179,12 @@ static bool request_is_audited(const struct hc_request *request,
            answer->reason == HC_CALLER_UNAUTHENTICATED;
 }
 
-static void line_add_caller(struct hc_line *line, const struct hc_caller *caller)
+/* A line with a rule has a caller, too: "" for an anonymous one. */
+static void line_add_caller(struct hc_line *line, const struct hc_caller *caller,
+                            bool has_rule)
 {
+    if (!caller && has_rule)
+        hc_line_add_text(line, "caller", "");
     if (!caller)
         return;
     hc_line_add_text(line, "caller", caller->name);
@@ -250,7 +254,7 @@ void hc_audit_add(struct hc_audit *audit, const struct hc_request *request,
     hc_line_begin(&line, true);
     hc_line_add_number(&line, "id", (int64_t)request->id);
     hc_line_add_text(&line, "rpc", *method == '/' ? method + 1 : method);
-    line_add_caller(&line, request->identity);
+    line_add_caller(&line, request->identity, request->facts.rule[0]);
     if (request->peer[0])
         hc_line_add_text(&line, "peer", request->peer);
     line_add_subject(&line, &request->subject);
@@ -291,7 +295,7 @@ void hc_audit_add_files(struct hc_audit *audit, const struct hc_caller *caller,
     for (size_t i = 0; i < count && i <= HC_AUDIT_FILES_MAX; i++) {
         hc_line_begin(&line, true);
         hc_line_add_text(&line, "event", "provenance");
-        line_add_caller(&line, caller);
+        line_add_caller(&line, caller, true);
         if (i == HC_AUDIT_FILES_MAX)
             hc_line_add_number(&line, "files_left_out", (int64_t)(count - i));
         else

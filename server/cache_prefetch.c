@@ -19,6 +19,7 @@
  */
 #include "cache_prefetch.h"
 
+#include "audit.h"
 #include "caller.h"
 #include "codec.h"
 #include "log.h"
@@ -57,6 +58,7 @@ struct prefetch {
 
 struct hc_prefetches {
     struct hc_resolver *resolver;
+    struct hc_audit *audit; /* NULL: none */
     struct hc_workers *workers;
     atomic_uint_least64_t fetched, failed;
     struct {
@@ -284,6 +286,12 @@ static void prefetch_log(const struct hc_resolve *resolve, const struct hc_error
                HC_NUMBER("downloaded", snapshot->downloaded_bytes));
 }
 
+/* With a policy, the audit log gets each file. */
+static bool prefetches_note_files(const struct hc_prefetches *prefetches)
+{
+    return prefetches->audit && hc_resolver_policy_generation(prefetches->resolver) > 0;
+}
+
 static int prefetch_resolve(struct prefetch *prefetch, struct hc_resolve *resolve,
                             struct hc_error *err)
 {
@@ -303,6 +311,8 @@ static int prefetch_resolve(struct prefetch *prefetch, struct hc_resolve *resolv
         return hc_fail_field(err, HC_INVALID_OPTIONS, "options.lease",
                              "a prefetch gives no lease, for its caller may have left: "
                              "resolve the snapshot for one");
+    if (prefetches_note_files(prefetch->prefetches))
+        hc_resolve_list_files(resolve);
     hc_trace_format(&prefetch->trace, traceparent);
     request->options.traceparent = traceparent;
     request->progress = prefetch_offer_progress;
@@ -352,6 +362,9 @@ static void prefetch_fetch(struct prefetch *prefetch)
         prefetch_tell_failure(prefetch, &resolve, &err);
         return;
     }
+    if (prefetches_note_files(prefetches))
+        hc_audit_add_files(prefetches->audit, prefetch->identity,
+                           resolve.result.snapshot.files, resolve.result.snapshot.listed);
     event.event_case = HUBCACHE__V1__PREFETCH_RESPONSE__EVENT_RESULT;
     event.result = (void *)hc_unconst((const void *)response);
     prefetch_tell(prefetch, &event);
@@ -516,6 +529,11 @@ struct hc_prefetches *hc_prefetches_open(struct hc_resolver *resolver,
     (void)pthread_mutex_init(&prefetches->shared.lock, NULL);
     prefetches->workers = hc_workers_open(HC_PREFETCH_THREADS, HC_PREFETCH_QUEUE, err);
     return prefetches->workers ? hc_take(&prefetches) : NULL;
+}
+
+void hc_prefetches_set_audit(struct hc_prefetches *prefetches, struct hc_audit *audit)
+{
+    prefetches->audit = audit;
 }
 
 void hc_prefetches_cancel(struct hc_prefetches *prefetches)

@@ -13,6 +13,7 @@
 
 #include <hubcache/resolver.h>
 
+struct hc_audit;
 struct hc_prefetches;
 
 enum {
@@ -24,6 +25,10 @@ enum {
 /* Borrows the resolver. */
 struct hc_prefetches *hc_prefetches_open(struct hc_resolver *resolver,
                                          struct hc_error *err);
+
+/* Before the first call. Borrowed: what is fetched leaves its provenance there. NULL:
+ * none. */
+void hc_prefetches_set_audit(struct hc_prefetches *prefetches, struct hc_audit *audit);
 
 /* Cancels all, now and in future. */
 void hc_prefetches_cancel(struct hc_prefetches *prefetches);

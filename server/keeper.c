@@ -13,6 +13,7 @@
  */
 #include "keeper.h"
 
+#include "audit.h"
 #include "log.h"
 
 #include <base/cancellation.h>
@@ -42,6 +43,7 @@ struct hc_keeper {
     struct hc_resolver *resolver;
     int64_t interval_ms;
     struct hc_cancellation *cancellation;
+    struct hc_audit *audit; /* NULL: none */
     struct hc_workers *askers, *fetchers;
     atomic_uint_least64_t rolled_out, failed;
     pthread_t thread;
@@ -112,17 +114,22 @@ static bool job_fetch(struct hc_task *task)
 {
     struct keeper_job *job = job_of_fetch(task);
     struct hc_keeper *keeper = job->keeper;
+    struct hc_snapshot snapshot;
     struct hc_error err;
-    int result = hc_keep_fetch(keeper->resolver, job->keep, keeper->cancellation, &err);
+    int result =
+        hc_keep_fetch(keeper->resolver, job->keep, keeper->cancellation, &snapshot, &err);
     bool is_cancelled = hc_cancellation_is_set(keeper->cancellation);
 
     if (result > 0) {
         atomic_fetch_add(&keeper->rolled_out, 1);
         log_state(job->keep, "kept revision rolled out");
+        if (keeper->audit)
+            hc_audit_add_files(keeper->audit, NULL, snapshot.files, snapshot.listed);
     } else if (result < 0 && !is_cancelled) {
         atomic_fetch_add(&keeper->failed, 1);
         log_failure(job->keep, "roll-out failed, the old commit stays", &err);
     }
+    hc_snapshot_clear(&snapshot);
     HC_LOCKED(&keeper->shared.lock);
 
     job->is_fetching = false;
@@ -378,6 +385,11 @@ struct hc_keeper *hc_keeper_open(struct hc_resolver *resolver, int64_t interval_
         return NULL;
     keeper->fetchers = hc_workers_open(FETCH_THREADS, QUEUE, err);
     return keeper->fetchers ? hc_take(&keeper) : NULL;
+}
+
+void hc_keeper_set_audit(struct hc_keeper *keeper, struct hc_audit *audit)
+{
+    keeper->audit = audit;
 }
 
 int hc_keeper_start(struct hc_keeper *keeper, struct hc_error *err)

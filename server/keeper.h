@@ -11,11 +11,16 @@
 
 #include <hubcache/keep.h>
 
+struct hc_audit;
 struct hc_keeper;
 
 /* Borrows the resolver. Nothing is asked before the start. */
 struct hc_keeper *hc_keeper_open(struct hc_resolver *resolver, int64_t interval_ms,
                                  struct hc_error *err);
+
+/* Before the start. Borrowed: what is fetched leaves its provenance there. NULL: none. */
+void hc_keeper_set_audit(struct hc_keeper *keeper, struct hc_audit *audit);
+
 int hc_keeper_start(struct hc_keeper *keeper, struct hc_error *err);
 
 /* Ends what is being asked and fetched, and asks no more. */

@@ -336,9 +336,11 @@ static int server_open_cache_service(struct server *server, struct hc_error *err
                                                  &server->verify_counts, err);
     if (!server->cache_service)
         return -1;
+    hc_cache_service_set_audit(server->cache_service, server->audit);
     server->keeper = hc_keeper_open(server->resolver, options->keep_interval_ms, err);
     if (!server->keeper)
         return -1;
+    hc_keeper_set_audit(server->keeper, server->audit);
     server->scrubber = hc_scrubber_open(
         &(struct hc_scrubber_settings){.resolver = server->resolver,
                                        .counts = &server->verify_counts,

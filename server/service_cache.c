@@ -87,6 +87,11 @@ struct hc_cache_service *hc_cache_service_new(struct hc_resolver *resolver,
     return service->prefetches ? hc_take(&service) : NULL;
 }
 
+void hc_cache_service_set_audit(struct hc_cache_service *service, struct hc_audit *audit)
+{
+    hc_prefetches_set_audit(service->prefetches, audit);
+}
+
 void hc_cache_service_free(struct hc_cache_service *service)
 {
     if (!service)

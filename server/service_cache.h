@@ -14,6 +14,8 @@
 
 #define HC_CACHE_SERVICE "hubcache.v1.Cache"
 
+struct hc_audit;
+
 /* What its methods work with, borrowed but for what says so. */
 struct hc_cache_service {
     struct hc_resolver *resolver;
@@ -27,6 +29,9 @@ struct hc_cache_service *hc_cache_service_new(struct hc_resolver *resolver,
                                               struct hc_workers *workers,
                                               struct hc_verify_counts *verify_counts,
                                               struct hc_error *err);
+
+/* Before it serves: see hc_prefetches_set_audit(). */
+void hc_cache_service_set_audit(struct hc_cache_service *service, struct hc_audit *audit);
 
 /* No call runs: `workers` is closed. */
 void hc_cache_service_free(struct hc_cache_service *service);

@@ -323,6 +323,7 @@ static int keep_resolve(struct hc_resolver *resolver, const struct hc_keep *keep
         .repo = {.id = keep->repo.id,
                  .type = keep->repo.type,
                  .revision = keep->revision},
+        .list_files = !is_dry_run,
         .options = {.dry_run = is_dry_run,
                     .has_max_staleness = true,
                     .caller = KEEPER,
@@ -468,21 +469,21 @@ static void keep_note_fetch(struct hc_resolver *resolver, struct hc_keep *keep,
 }
 
 int hc_keep_fetch(struct hc_resolver *resolver, struct hc_keep *keep,
-                  struct hc_cancellation *cancellation, struct hc_error *err)
+                  struct hc_cancellation *cancellation, struct hc_snapshot *snapshot,
+                  struct hc_error *err)
 {
-    struct hc_snapshot snapshot = {0};
     HC_AUTO_CLOSE int lock = -1;
     int result;
 
+    *snapshot = (struct hc_snapshot){0};
     if (!hc_roll_out_lock(resolver->cache, &keep->repo, keep->revision, &lock)) {
         keep_set_fetching(keep, false, true);
         return 0;
     }
     keep_set_fetching(keep, true, false);
-    result = keep_resolve(resolver, keep, false, cancellation, &snapshot, err);
+    result = keep_resolve(resolver, keep, false, cancellation, snapshot, err);
     keep_set_fetching(keep, false, false);
     if (result == 0 || err->reason != HC_CANCELLED)
-        keep_note_fetch(resolver, keep, &snapshot, result < 0 ? err : NULL);
-    hc_snapshot_clear(&snapshot);
+        keep_note_fetch(resolver, keep, snapshot, result < 0 ? err : NULL);
     return result < 0 ? -1 : 1;
 }

@@ -270,6 +270,31 @@ def test_a_swapped_policy_takes_effect_and_a_wrong_one_does_not(hub, serve, cach
     assert "hubcache_policy_file_in_use 1" in page("/metrics")
 
 
+def audit_lines(audit):
+    return [json.loads(line) for line in audit.read_text().splitlines()]
+
+
+def test_what_is_fetched_ahead_leaves_its_provenance(hub, serve, cache, policy, tokens,
+                                                     tmp_path):
+    audit = tmp_path / "audit.log"
+    hub.commit("models/org/kept", {"a.txt": b"kept", "a.bin": b"denied"})
+    hub.commit("models/org/ahead", {"a.txt": b"ahead", "a.bin": b"denied"})
+    policy.swap(NO_BIN + "keep: [{repo: org/kept}]\n")
+    server = serve(cache, hub.endpoint, arguments=["--policy", str(policy.path), "--audit-log",
+                                                   str(audit), "--auth-tokens", str(tokens),
+                                                   "--keep-interval", "1s"])
+    server.manage("Prefetch", metadata=as_caller("alice"),
+                  snapshots=[server.pb.ResolveSnapshotRequest(repo_id="org/ahead")])
+
+    def given():
+        return {(line["caller"], line["repo"], line["file"], line["rule"])
+                for line in audit_lines(audit)
+                if line.get("event") == "provenance" and line["commit"] and line["etag"]}
+
+    expected = {("alice", "org/ahead", "a.txt", "default"), ("", "org/kept", "a.txt", "default")}
+    wait_until(lambda: given() == expected, "the provenance")
+
+
 def test_each_file_leaves_its_provenance(hub, serve, cache, policy, tokens, tmp_path):
     audit = tmp_path / "audit.log"
     server = serve(cache, hub.endpoint, arguments=["--policy", str(policy.path), "--audit-log",
@@ -278,14 +303,12 @@ def test_each_file_leaves_its_provenance(hub, serve, cache, policy, tokens, tmp_
     server.ResolveSnapshot(repo_id=MODEL, metadata=as_caller("alice"))
     server.ResolveFiles(repo_id=MODEL, filenames=["config.json", "README.md"],
                         metadata=as_caller("bob"))
-    server.file(MODEL, "empty.txt", metadata=as_caller("bob"))
+    assert denies(server, "nested/weights.bin", metadata=as_caller("bob"))
+    server.file(MODEL, "empty.txt")
 
-    def lines():
-        return [json.loads(line) for line in audit.read_text().splitlines()]
-
-    wait_until(lambda: any(line.get("file") == "empty.txt" and "rpc" in line for line in lines()),
-               "the last line")
-    given = [line for line in lines() if line.get("event") == "provenance"]
+    wait_until(lambda: any(line.get("file") == "empty.txt" and "rpc" in line
+                           for line in audit_lines(audit)), "the last line")
+    given = [line for line in audit_lines(audit) if line.get("event") == "provenance"]
     assert {(line["caller"], line["repo"], line["commit"]) for line in given} == {
         ("alice", MODEL, commit), ("bob", MODEL, commit)}
     assert {line["file"] for line in given if line["caller"] == "alice"} == {
@@ -293,8 +316,12 @@ def test_each_file_leaves_its_provenance(hub, serve, cache, policy, tokens, tmp_
     assert [line["file"] for line in given if line["caller"] == "bob"] == ["config.json",
                                                                            "README.md"]
     assert all(line["etag"] and line["rule"] == "default" for line in given)
-    (single,) = [line for line in lines() if line.get("rpc", "").endswith("/ResolveFile")]
+    denied, single = [line for line in audit_lines(audit)
+                      if line.get("rpc", "").endswith("/ResolveFile")]
     assert single["rule"] == "default" and single["etag"] and single["commit"] == commit
+    assert single["caller"] == "" and single["repo"] == MODEL
+    assert (denied["caller"], denied["rule"], denied["outcome"]) == ("bob", "no-bin",
+                                                                     "POLICY_DENIED")
 
 
 def test_the_cache_is_managed_by_an_alias(hub, serve, cache, policy):

@@ -54,6 +54,7 @@ static int teardown(void **state)
 /* Asks, and fetches what is behind. */
 static int keep_roll_out(struct hc_resolver *resolver, struct hc_error *err)
 {
+    struct hc_snapshot snapshot = {0};
     struct hc_keep **items;
     size_t count;
     int result;
@@ -62,7 +63,8 @@ static int keep_roll_out(struct hc_resolver *resolver, struct hc_error *err)
         return -1;
     result = hc_keep_ask(resolver, items[0], 1, NULL, err);
     if (result > 0)
-        result = hc_keep_fetch(resolver, items[0], NULL, err);
+        result = hc_keep_fetch(resolver, items[0], NULL, &snapshot, err);
+    hc_snapshot_clear(&snapshot);
     for (size_t i = 0; i < count; i++)
         hc_keep_release(items[i]);
     free(items);

@@ -203,6 +203,7 @@ static void aliases_and_kept_revisions_come_from_there(void **state)
 {
     struct two_hubs *t = *state;
     const struct hc_target alias = {.id = "prod"};
+    struct hc_snapshot snapshot;
     struct hc_keep **items;
     char text[PATH_MAX];
     size_t count;
@@ -220,7 +221,9 @@ static void aliases_and_kept_revisions_come_from_there(void **state)
     assert_int_equal(hc_keep_list(t->f->resolver, &items, &count, &t->f->err), 0);
     assert_int_equal(count, 1);
     assert_true(hc_keep_ask(t->f->resolver, items[0], 1000, NULL, &t->f->err) >= 0);
-    assert_true(hc_keep_fetch(t->f->resolver, items[0], NULL, &t->f->err) >= 0);
+    assert_true(hc_keep_fetch(t->f->resolver, items[0], NULL, &snapshot, &t->f->err) >=
+                0);
+    hc_snapshot_clear(&snapshot);
     hc_keep_release(items[0]);
     free(items);
     assert_int_not_equal(test_hub_count(t->other, "GET", "weights.bin"), 0);

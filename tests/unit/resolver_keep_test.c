@@ -80,8 +80,12 @@ static int keep_ask(struct fixture *f)
 static int keep_fetch(struct fixture *f)
 {
     struct hc_keep *keep = keep_of(f->resolver);
-    int result = hc_keep_fetch(f->resolver, keep, NULL, &f->err);
+    struct hc_snapshot snapshot;
+    int result = hc_keep_fetch(f->resolver, keep, NULL, &snapshot, &f->err);
 
+    assert_int_equal(snapshot.listed, snapshot.file_count);
+    assert_int_equal(snapshot.listed > 0, result > 0);
+    hc_snapshot_clear(&snapshot);
     hc_keep_release(keep);
     return result;
 }
@@ -135,9 +139,11 @@ static void *fetching_run(void *ctx)
 {
     struct fetching *fetching = ctx;
     struct hc_keep *keep = keep_of(fetching->f->resolver);
+    struct hc_snapshot snapshot;
     struct hc_error err;
 
-    fetching->result = hc_keep_fetch(fetching->f->resolver, keep, NULL, &err);
+    fetching->result = hc_keep_fetch(fetching->f->resolver, keep, NULL, &snapshot, &err);
+    hc_snapshot_clear(&snapshot);
     hc_keep_release(keep);
     return NULL;
 }

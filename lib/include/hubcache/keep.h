@@ -73,10 +73,12 @@ HC_PUBLIC int hc_keep_ask(struct hc_resolver *resolver, struct hc_keep *keep,
 
 /*
  * Fetches the newest commit whole, in the background, and then moves the ref. 1: it is
- * there; 0: another process of the volume fetches it; -1: the old ref stays.
+ * there, and the caller clears `snapshot`, which lists its files; 0: another process of
+ * the volume fetches it; -1: the old ref stays.
  */
 HC_PUBLIC int hc_keep_fetch(struct hc_resolver *resolver, struct hc_keep *keep,
-                            struct hc_cancellation *cancellation, struct hc_error *err);
+                            struct hc_cancellation *cancellation,
+                            struct hc_snapshot *snapshot, struct hc_error *err);
 
 HC_PUBLIC void hc_keep_look_at(struct hc_keep *keep, struct hc_keep_status *status);
 
