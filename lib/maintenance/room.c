@@ -11,7 +11,7 @@ enum { BLOCK_SIZE = 512 /* of st_blocks */ };
 struct hc_room_entry {
     dev_t dev;
     ino_t ino;
-    uint64_t removed; /* names */
+    uint64_t left; /* names */
 };
 
 struct hc_room_file hc_room_file_of(const struct stat *status)
@@ -47,7 +47,7 @@ static struct hc_room_entry *room_add(struct hc_room *room,
         room->capacity = capacity;
     }
     room->entries[room->count] =
-        (struct hc_room_entry){.dev = file->dev, .ino = file->ino};
+        (struct hc_room_entry){.dev = file->dev, .ino = file->ino, .left = file->names};
     return &room->entries[room->count++];
 }
 
@@ -60,7 +60,11 @@ uint64_t hc_room_remove(struct hc_room *room, const struct hc_room_file *file)
     entry = room_find(room, file);
     if (!entry)
         entry = room_add(room, file);
-    return entry && ++entry->removed == file->names ? file->bytes : 0;
+    if (!entry)
+        return 0;
+    if (entry->left > file->names)
+        entry->left = file->names;
+    return --entry->left == 0 ? file->bytes : 0;
 }
 
 void hc_room_clear(struct hc_room *room)

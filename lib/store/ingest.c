@@ -466,6 +466,16 @@ static void ingest_record(const struct hc_ingest *ingest,
     (void)hc_fetched_write(ingest->cache, request, bytes, &unused);
 }
 
+/* Of a blob that is not there; unless the process that has taken it over may have written
+ * the record. */
+static void ingest_take_record_back(const struct hc_ingest *ingest,
+                                    const struct hc_blob_request *request)
+{
+    if (!ingest->was_taken_over &&
+        faccessat(hc_cache_fd(ingest->cache), ingest->blob, F_OK, 0) < 0)
+        hc_fetched_remove(ingest->cache, &request->blob);
+}
+
 int hc_ingest_commit(struct hc_ingest *ingest, const struct hc_blob_request *request,
                      struct hc_error *err)
 {
@@ -475,6 +485,8 @@ int hc_ingest_commit(struct hc_ingest *ingest, const struct hc_blob_request *req
         ingest_record(ingest, request);
     if (ingest_publish(ingest, err) == 0)
         return 0;
+    if (request)
+        ingest_take_record_back(ingest, request);
     atomic_store(&ingest->is_unusable, true);
     return -1;
 }
