@@ -28,7 +28,7 @@ enum {
     LIST_MAX_AGE_MS = 600 * 1000, /* of the candidates */
     RESCAN_MIN_MS = 100,          /* between two scans that found too little */
     USED_SINCE_MS = 1000,         /* the list is exact to this */
-    REMOVALS_MAX = 3              /* plans that one eviction carries out */
+    FRUITLESS_MAX = 3             /* plans of which nothing was removed */
 };
 
 static const char lock_path[] = ".hubcache/eviction";
@@ -56,6 +56,8 @@ struct eviction_run {
     /* Of the last plan: indices of candidates, the bytes of all, and what is held. */
     size_t *planned;
     size_t planned_count, planned_room;
+    size_t first; /* the candidate that the next plan begins with; of a dry run, which
+                     leaves the list as it is, after those of the plans before */
     uint64_t planned_bytes, held_bytes;
     struct hc_space_held held; /* the same by its kinds */
     bool has_moved;            /* a candidate was used since the list was made */
@@ -281,11 +283,14 @@ static int plan_make(struct eviction_run *run, struct hc_error *err)
     uint64_t wanted = hc_size_add(run->missing, run->margin);
 
     run->planned_count = 0;
-    run->planned_bytes = run->held_bytes = 0;
-    run->held = (struct hc_space_held){.is_known = true};
-    if (run->result)
-        run->result->kept_count = 0;
-    for (size_t i = 0; i < list->count && run->planned_bytes < wanted; i++) {
+    run->planned_bytes = 0;
+    if (run->first == 0) {
+        run->held_bytes = 0;
+        run->held = (struct hc_space_held){.is_known = true};
+        if (run->result)
+            run->result->kept_count = 0;
+    }
+    for (size_t i = run->first; i < list->count && run->planned_bytes < wanted; i++) {
         if (hc_cancellation_check(run->request->cancellation, err) < 0 ||
             plan_consider(run, i, now_ms, err) < 0)
             return -1;
@@ -352,7 +357,8 @@ static int run_plan(struct eviction_run *run, struct hc_error *err)
         return -1;
     if (plan_make(run, err) < 0)
         return -1;
-    if (run->planned_bytes >= run->missing || age_ms < candidates_pause_ms(list))
+    if (run->planned_bytes >= run->missing || run->first > 0 ||
+        age_ms < candidates_pause_ms(list))
         return 0;
     return run_look_again(run, err);
 }
@@ -419,22 +425,22 @@ static void run_sort(struct eviction_run *run)
 }
 
 /* Takes those of the plan in its order. -1 leaves the rest. */
-static int run_remove(struct eviction_run *run, struct hc_removal_result *result,
-                      struct hc_error *err)
+static int run_remove(struct eviction_run *run, struct hc_removal *removal,
+                      struct hc_removal_result *result, struct hc_error *err)
 {
-    const struct hc_removal_options options = {.rules = run->eviction->rules,
-                                               .is_dry_run = run->request->is_dry_run};
-    HC_AUTO(hc_removal) *removal =
-        hc_removal_new(run->eviction->cache, &options, result, err);
-    int taken = removal ? 0 : -1;
+    int taken = 0;
 
     for (size_t i = 0; taken == 0 && i < run->planned_count; i++) {
         taken = hc_cancellation_check(run->request->cancellation, err);
         if (taken == 0)
             taken = run_remove_one(run, removal, result, run->planned[i], err);
     }
-    if (!run->request->is_dry_run)
-        candidates_drop_removed(&run->eviction->candidates);
+    if (run->request->is_dry_run) {
+        run->first = run->planned[run->planned_count - 1] + 1;
+        return taken;
+    }
+    candidates_drop_removed(&run->eviction->candidates);
+    run_sort(run);
     return taken;
 }
 
@@ -445,22 +451,29 @@ static bool plan_is_enough(const struct eviction_run *run)
 
 /*
  * Plans and removes until enough is free: a revision may be held by the time it is its
- * turn, or its files have other names. A dry run, which leaves the list as it was, is
- * over after one.
+ * turn, or its files have other names, of which the last one frees the room.
  */
 static int run_evict(struct eviction_run *run, struct hc_removal_result *result,
                      struct hc_error *err)
 {
-    for (int i = 0; i < REMOVALS_MAX && run->missing > 0; i++) {
+    const struct hc_removal_options options = {.rules = run->eviction->rules,
+                                               .is_dry_run = run->request->is_dry_run};
+    HC_AUTO(hc_removal) *removal =
+        hc_removal_new(run->eviction->cache, &options, result, err);
+
+    if (!removal)
+        return -1;
+    for (int fruitless = 0; fruitless < FRUITLESS_MAX && run->missing > 0; fruitless++) {
+        size_t removed = result->removed_count;
+
         if (run_plan(run, err) < 0)
             return -1;
         if (run->planned_count == 0 || (run->space && !plan_is_enough(run)))
             break;
-        if (run_remove(run, result, err) < 0)
+        if (run_remove(run, removal, result, err) < 0)
             return -1;
-        if (run->request->is_dry_run)
-            break;
-        run_sort(run);
+        if (result->removed_count > removed)
+            fruitless = -1;
     }
     run_sort(run);
     return 0;

@@ -3,14 +3,18 @@
 a client that has a file open keeps it; what a client fetches counts, and is evicted like all else."""
 
 import json
+import mmap
 import os
+import pathlib
 import subprocess
+import threading
 
 import grpc
 import huggingface_hub
 import pytest
 
-from world import CLEAN, fails_with, program, wait_until
+from cache_maker import CacheMaker, commit_of
+from world import CLEAN, fails_with, hubcache, program, wait_until
 
 MIB = 1 << 20
 SIZE = 2 * MIB  # of each repo
@@ -202,3 +206,167 @@ def test_a_limit_comes_and_goes_with_a_reload(serve, filled, cache, tmp_path):
     assert result["missing_bytes"] == 0
     assert room_of(cache) <= LIMIT
     cached(cache)
+
+
+# --- what other clients have made of the volume -------------------------------------------
+
+
+NOWHERE = "http://127.0.0.1:9"
+PAYLOAD = b"p" * 65536
+
+
+def folder_of(number):
+    return f"models--org--made-{number}"
+
+
+def payloads(cache):
+    return [path for path in (cache / "blobs").glob("??/*") if len(path.name) == 64]
+
+
+def make_sharers(cache, count):
+    """Repos with one payload of the shared store, and a file of their own."""
+    maker = CacheMaker(cache)
+    for number in range(count):
+        maker.shared(folder_of(number), commit_of(number), "model.safetensors", PAYLOAD)
+        maker.file(folder_of(number), commit_of(number), "config.json", b"%d" % number)
+        maker.ref(folder_of(number), "main", commit_of(number))
+    return maker
+
+
+def set_used(cache, number, used):
+    snapshot = cache / folder_of(number) / "snapshots" / commit_of(number)
+    for path in [*(cache / folder_of(number) / "blobs").iterdir(), snapshot]:
+        os.utime(path, (used, used), follow_symlinks=not path.is_symlink())
+
+
+def test_the_payload_of_the_shared_store_goes_with_the_last_repo_that_has_it(serve, cache):
+    maker = make_sharers(cache, 6)
+    maker.file("models--org--own", commit_of(9), "own.bin", b"o" * 65536)
+    maker.ref("models--org--own", "main", commit_of(9))
+    server = serve(cache, NOWHERE, arguments=("--offline",))
+    for number in range(6):
+        set_used(cache, number, 1000 + number)
+
+    os.utime(payloads(cache)[0], (1000, 1000))
+    assert len(cached(cache)) == 7
+    plan = evict_json(server, str(len(PAYLOAD)), "--dry-run")
+    result = evict_json(server, str(len(PAYLOAD)), "--yes")
+    assert result["removed"] == plan["removed"] and plan["missing_bytes"] == 0
+    assert result["missing_bytes"] == 0 and result["freed_bytes"] >= len(PAYLOAD)
+    assert payloads(cache) == []
+    assert cached(cache) == {"org/own"}
+
+
+def test_a_payload_that_a_held_repo_has_stays_with_its_manifest(serve, cache):
+    make_sharers(cache, 3)
+    server = serve(cache, NOWHERE, arguments=("--offline",))
+    assert hubcache("pin", "org/made-1", server=server).returncode == 0
+    code, output, _ = evict(server, str(len(PAYLOAD)), "--yes", "--json")
+    assert code == 1 and json.loads(output)["missing_bytes"] > 0, output
+    (payload,) = payloads(cache)
+    assert payload.read_bytes() == PAYLOAD
+    lines = payload.with_name(payload.name + ".refs").read_text().splitlines()
+    assert [line for line in lines if (cache / line).is_symlink()] \
+        == [line for line in lines if line.startswith(folder_of(1) + "/")] != []
+    assert cached(cache) == {"org/made-1"}
+
+
+def test_a_hard_link_takes_no_room_and_the_last_one_frees_it(serve, filled, cache):
+    """A limit of two files, and four with one inode."""
+    server = serve(cache, filled.endpoint, arguments=["--cache-limit", str(2 * SIZE)])
+    path = pathlib.Path(fetch(server, NAMES[0], used=1).path) / "model.safetensors"
+    blob = path.resolve()
+    maker = CacheMaker(cache)
+    for number in range(3):
+        folder = folder_of(number)
+        (cache / folder / "blobs").mkdir(parents=True)
+        os.link(blob, cache / folder / "blobs" / blob.name)
+        maker.pointer(folder, commit_of(number), "model.safetensors", blob.name)
+        maker.ref(folder, "main", commit_of(number))
+    server.kill()
+    server = serve(cache, filled.endpoint, arguments=["--cache-limit", str(2 * SIZE)])
+    fetch(server, NAMES[1])
+    assert room_of(cache) == 2 * SIZE and len(cached(cache)) == 5
+    result = evict_json(server, str(SIZE), "--yes")
+    assert result["freed_bytes"] >= SIZE and result["missing_bytes"] == 0
+    assert cached(cache) == {NAMES[1]}
+
+
+def test_a_client_that_has_mapped_a_file_keeps_it(server):
+    path = fetch(server, NAMES[0], used=1).path + "/model.safetensors"
+    whole = pathlib.Path(path).read_bytes()
+    with open(path, "rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    with mapped:
+        evict_json(server, str(SIZE), "--yes")
+        assert not os.path.exists(path)
+        assert mapped[:] == whole
+
+
+def test_the_real_client_loads_while_everything_is_evicted(server, filled, newest, cache):
+    """It expects the directories that it has made to be there; the next call mends all."""
+    stop, failures = threading.Event(), []
+
+    def evict_all():
+        while not stop.is_set():
+            code, _, errors = evict(server, "1T", "--yes")
+            if code not in (0, 1):
+                failures.append(errors)
+
+    thread = threading.Thread(target=evict_all)
+    thread.start()
+    try:
+        for number in range(4):
+            replies = newest.replies(
+                ("snapshot_download", {"repo_id": NAMES[0], "cache_dir": str(cache)}),
+                ("hf_hub_download", {"repo_id": NAMES[1], "filename": "model.safetensors",
+                                     "cache_dir": str(cache)}),
+                endpoint=filled.endpoint)
+            assert all(reply.get("error") in (None, "FileNotFoundError") for reply in replies), replies
+            server.ResolveSnapshot(repo_id=NAMES[number])
+    finally:
+        stop.set()
+        thread.join()
+    assert failures == []
+    newest("snapshot_download", repo_id=NAMES[0], cache_dir=str(cache), endpoint=filled.endpoint)
+    assert NAMES[0] in cached(cache)
+    newest("verify", endpoint=filled.endpoint, repo_id=NAMES[0], cache_dir=str(cache),
+           revision="main")
+
+
+# --- the floor ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_volume(tmp_path):
+    """With space for 12 MiB."""
+    root = tmp_path / "small"
+    root.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(root)],
+                      capture_output=True).returncode != 0:
+        pytest.skip("a file system cannot be mounted here")
+    yield root
+    subprocess.run(["umount", "--lazy", str(root)], check=True)
+
+
+def free_of(root):
+    volume = os.statvfs(root)
+    return volume.f_bavail * volume.f_frsize
+
+
+def test_a_download_leaves_the_floor_free_and_an_eviction_restores_it(serve, filled, small_volume):
+    """Four repos fit above the floor; the fifth evicts, and so does what others write."""
+    arguments = ["--free-floor", str(3 * MIB)]
+    cache = small_volume / "cache"
+    server = serve(cache, filled.endpoint, arguments=arguments)
+    for number, name in enumerate(NAMES[:4]):
+        fetch(server, name, used=1000 + number)
+    assert cached(cache) == set(NAMES[:4]) and free_of(small_volume) >= 3 * MIB
+    fetch(server, NAMES[4], options={"lease": {"seconds": 60}})
+    assert cached(cache) == {*NAMES[1:4], NAMES[4]}
+    assert free_of(small_volume) >= 3 * MIB
+    (small_volume / "foreign").write_bytes(bytes(3 * MIB))
+    assert free_of(small_volume) < 3 * MIB
+    result = evict_json(server, "--yes")
+    assert result["missing_bytes"] == 0 and free_of(small_volume) >= 3 * MIB
+    assert cached(cache) == {NAMES[3], NAMES[4]}
