@@ -36,111 +36,10 @@ struct rule_probe {
     bool is_for_all;   /* types, revisions and callers */
 };
 
-/* ---- globs ------------------------------------------------------------------------- */
-
-bool hc_globs_match(const struct hc_globs *globs, const char *text)
-{
-    return !globs->filter || hc_filter_allows(globs->filter, text);
-}
-
 static void text_lower(char *text)
 {
     for (; *text; text++)
         *text = (char)tolower((unsigned char)*text);
-}
-
-/* An empty list has no filter. */
-static int filter_compile(const struct hc_strings *texts, struct hc_filter **filter,
-                          struct hc_error *err)
-{
-    const struct hc_patterns patterns = {.allow = (const char *const *)texts->items,
-                                         .allow_count = texts->count};
-
-    if (texts->count == 0)
-        return 0;
-    *filter = hc_filter_new(&patterns, NULL, err);
-    return *filter ? 0 : -1;
-}
-
-static void globs_clear(struct hc_globs *globs)
-{
-    hc_filter_free(globs->filter);
-    hc_strings_clear(&globs->texts);
-}
-
-/* ---- callers ----------------------------------------------------------------------- */
-
-/* "kind:token" and "kind:token:ci-*" become "token:*" and "token:ci-*". */
-static int callers_add_kind(struct hc_strings *kinds, const char *text,
-                            struct hc_error *err)
-{
-    char glob[HC_GLOB_MAX + 3];
-
-    if (hc_format(glob, sizeof glob, "%s%s", text, strchr(text, ':') ? "" : ":*") < 0)
-        return hc_fail(err, HC_INTERNAL, "a glob is too long");
-    return hc_strings_add(kinds, glob, err);
-}
-
-static int callers_compile(struct hc_callers *callers, struct hc_error *err)
-{
-    HC_AUTO_VALUE(hc_strings) names = {0};
-    HC_AUTO_VALUE(hc_strings) groups = {0};
-    HC_AUTO_VALUE(hc_strings) kinds = {0};
-
-    for (size_t i = 0; i < callers->texts.count; i++) {
-        const char *text = callers->texts.items[i];
-        int added = 0;
-
-        if (strcmp(text, "anonymous") == 0)
-            callers->has_anonymous = true;
-        else if (hc_text_starts(text, "group:"))
-            added = hc_strings_add(&groups, text + strlen("group:"), err);
-        else if (hc_text_starts(text, "kind:"))
-            added = callers_add_kind(&kinds, text + strlen("kind:"), err);
-        else
-            added = hc_strings_add(&names, text, err);
-        if (added < 0)
-            return -1;
-    }
-    if (filter_compile(&names, &callers->names, err) < 0 ||
-        filter_compile(&groups, &callers->groups, err) < 0)
-        return -1;
-    return filter_compile(&kinds, &callers->kinds, err);
-}
-
-static bool callers_match_kind(const struct hc_callers *callers,
-                               const struct hc_identity *identity)
-{
-    char text[HC_SUBJECT_SIZE];
-
-    return callers->kinds && identity->kind &&
-           hc_format(text, sizeof text, "%s:%s", identity->kind, identity->name) >= 0 &&
-           hc_filter_allows(callers->kinds, text);
-}
-
-bool hc_callers_match(const struct hc_callers *callers,
-                      const struct hc_identity *identity)
-{
-    if (callers->texts.count == 0)
-        return true;
-    if (!identity)
-        return callers->has_anonymous ||
-               (callers->names && hc_filter_allows(callers->names, ""));
-    if (callers->names && hc_filter_allows(callers->names, identity->name))
-        return true;
-    for (size_t i = 0; callers->groups && i < identity->group_count; i++) {
-        if (hc_filter_allows(callers->groups, identity->groups[i]))
-            return true;
-    }
-    return callers_match_kind(callers, identity);
-}
-
-static void callers_clear(struct hc_callers *callers)
-{
-    hc_filter_free(callers->names);
-    hc_filter_free(callers->groups);
-    hc_filter_free(callers->kinds);
-    hc_strings_clear(&callers->texts);
 }
 
 /* ---- probes ------------------------------------------------------------------------ */
@@ -555,11 +454,11 @@ static int rule_compile(struct hc_rule *rule, struct hc_error *err)
 {
     for (size_t i = 0; i < rule->repos.texts.count; i++)
         text_lower(rule->repos.texts.items[i]);
-    if (callers_compile(&rule->callers, err) < 0 ||
-        filter_compile(&rule->repos.texts, &rule->repos.filter, err) < 0 ||
-        filter_compile(&rule->revisions.texts, &rule->revisions.filter, err) < 0)
+    if (hc_callers_compile(&rule->callers, err) < 0 ||
+        hc_globs_compile(&rule->repos, err) < 0 ||
+        hc_globs_compile(&rule->revisions, err) < 0)
         return -1;
-    return filter_compile(&rule->files.texts, &rule->files.filter, err);
+    return hc_globs_compile(&rule->files, err);
 }
 
 int hc_rules_compile(struct hc_rules *rules, struct hc_error *err)
@@ -581,7 +480,7 @@ int hc_rules_compile(struct hc_rules *rules, struct hc_error *err)
         rules->has_endpoints |= rules->items[i].endpoint != NULL;
     }
     for (size_t i = 0; i < rules->quota_count; i++) {
-        if (callers_compile(&rules->quotas[i].callers, err) < 0)
+        if (hc_callers_compile(&rules->quotas[i].callers, err) < 0)
             return -1;
     }
     if (rules->alias_count > 1)
@@ -602,10 +501,10 @@ static void rule_clear(struct hc_rule *rule)
     free(rule->message);
     free(rule->token_file);
     free(rule->endpoint);
-    callers_clear(&rule->callers);
-    globs_clear(&rule->repos);
-    globs_clear(&rule->revisions);
-    globs_clear(&rule->files);
+    hc_callers_clear(&rule->callers);
+    hc_globs_clear(&rule->repos);
+    hc_globs_clear(&rule->revisions);
+    hc_globs_clear(&rule->files);
 }
 
 static void named_revisions_free(struct hc_named_revision *items, size_t count)
@@ -625,7 +524,7 @@ void hc_rules_release(struct hc_rules *rules)
     for (size_t i = 0; i < rules->count; i++)
         rule_clear(&rules->items[i]);
     for (size_t i = 0; i < rules->quota_count; i++)
-        callers_clear(&rules->quotas[i].callers);
+        hc_callers_clear(&rules->quotas[i].callers);
     named_revisions_free(rules->aliases, rules->alias_count);
     named_revisions_free(rules->keep, rules->keep_count);
     free(rules->items);

@@ -12,7 +12,7 @@
 #ifndef HC_POLICY_RULES_H
 #define HC_POLICY_RULES_H
 
-#include "patterns.h"
+#include "globs.h"
 
 #include <base/auto.h>
 #include <base/text.h>
@@ -28,41 +28,10 @@ enum {
     HC_RULE_NAME_MAX = 63,     /* bytes */
     HC_RULE_MESSAGE_MAX = 200, /* likewise */
     HC_RULES_MAX = 4096,
-    HC_GLOBS_MAX = 1000, /* of one key of one rule */
-    HC_GLOB_MAX = 512,   /* bytes */
     HC_ALIASES_MAX = 4096,
     HC_QUOTAS_MAX = 1024,
     HC_KEPT_MAX = 4096
 };
-
-/* Globs as in hc_patterns. Zero: every text matches. */
-struct hc_globs {
-    struct hc_strings texts; /* as the file has them */
-    struct hc_filter *filter;
-};
-
-bool hc_globs_match(const struct hc_globs *globs, const char *text);
-
-/*
- * Which callers. Zero: every one, also without identity. Each text of the file is one of
- *
- *     GLOB              on the name of the caller; a caller without identity has the name
- *                       "", which "*" matches
- *     anonymous         the callers without identity, and no other
- *     group:GLOB        on each of the caller's groups
- *     kind:KIND[:GLOB]  how the identity was proved: token, jwt, uid or certificate; and
- *                       the name
- */
-struct hc_callers {
-    struct hc_strings texts;
-    struct hc_filter *names, *groups;
-    struct hc_filter *kinds; /* of "<kind>:<name>" */
-    bool has_anonymous;
-};
-
-/* `identity` NULL: without one. */
-bool hc_callers_match(const struct hc_callers *callers,
-                      const struct hc_identity *identity);
 
 enum hc_rule_action {
     HC_RULE_ALLOW,
@@ -145,7 +114,7 @@ struct hc_policy_question {
     const char *revision; /* NULL: any */
 };
 
-enum { HC_PROBE_BYTES = 8, HC_SUBJECT_SIZE = 1024 };
+enum { HC_PROBE_BYTES = 8 };
 
 /* A search for the rules that match a question, which is borrowed. One thread's. */
 struct hc_rule_search {
