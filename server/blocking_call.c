@@ -7,7 +7,7 @@
  *     over      hc_rpc_call_finish() has been called, by the thread that withdrew the
  *               task or by the one that ran it
  *
- * The task holds the call while it is queued or runs; the memory goes with the call.
+ * The task holds the call while it is queued or runs; the memory is freed with the call.
  */
 #include "blocking_call.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Calls of Prefetch: each fetches its snapshots, one after the other, on a thread of a
- * small pool of their own, as requests in the background. A prefetch goes on when its
+ * small pool of their own, as requests in the background. A prefetch continues when its
  * caller leaves; it ends with the server.
  */
 #ifndef HC_SERVER_CACHE_PREFETCH_H

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Each function decodes its request, lets the library do it, and encodes what it did. The
- * audit log has the first repo that is selected, and how many files and bytes went.
+ * audit log has the first repo that is selected, and how many files and bytes were
+ * removed.
  */
 #include "cache_removal.h"
 

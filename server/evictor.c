@@ -17,7 +17,7 @@ struct hc_evictor {
     pthread_t thread;
 };
 
-/* What went since the last time, also what made room for downloads. */
+/* What was evicted since the last time, also to make room for downloads. */
 static void evictor_log(struct hc_evictor *evictor,
                         const struct hc_removal_result *result)
 {
@@ -49,7 +49,7 @@ static void evictor_tend(struct hc_evictor *evictor)
     hc_removal_result_clear(&result);
 }
 
-/* What the policy lets go because of its age, whether or not room is short. */
+/* What has passed the retention of the policy, whether or not room is short. */
 static void evictor_expire(struct hc_evictor *evictor)
 {
     struct hc_removal_result result;

@@ -2,8 +2,8 @@
 /*
  * A thread looks once a second which revisions are due, and queues a question about each
  * for a few threads; one that is behind is queued for a few other threads, which fetch.
- * So questions go on while a large roll-out takes hours, and callers are told the old
- * commit meanwhile, as the library has it only while the Hub is heard.
+ * So the Hub is asked also while a large roll-out takes hours, and callers are told the
+ * old commit meanwhile, as the library has it only while the Hub is heard.
  *
  *     waiting    until it is due: the interval, give or take a tenth
  *     asking     queued for a question, or being asked about

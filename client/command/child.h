@@ -2,8 +2,8 @@
 /*
  * A program that this process starts and waits for, as env(1) would run it: with its
  * terminal, its standard streams and its process group, without a shell. Signals that
- * other processes send to this process go on to the program; those of the terminal reach
- * it by themselves (interrupt.h). Used by the main thread.
+ * other processes send to this process are passed on to the program; those of the
+ * terminal reach it by themselves (interrupt.h). Used by the main thread.
  */
 #ifndef HC_COMMAND_CHILD_H
 #define HC_COMMAND_CHILD_H

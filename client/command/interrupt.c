@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A signal of the terminal (si_code SI_KERNEL) goes to the whole process group, so the
+ * A signal of the terminal (si_code SI_KERNEL) is sent to the whole process group, so the
  * program has it already. A signal that is ignored from the start, as under nohup(1), is
  * so for both. The lock keeps a signal that comes while the program is started from
  * ending this process alone.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A row for each repo, revision or file that goes. Of what is kept the reason matters, so
- * it is a sentence.
+ * A row for each repo, revision or file that is removed. Of what is kept the reason
+ * matters, so it is a sentence.
  */
 #include "removal_output.h"
 

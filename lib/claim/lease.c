@@ -126,7 +126,7 @@ static int lease_try(const struct hc_cache *cache, const struct hc_repo *repo,
     return lease_confirm(dir, lease, lease->until_ms - duration_ms, err);
 }
 
-/* A text of a request, which goes to the file and comes back in every list. */
+/* A text of a request, which is kept in the file and shown in every list. */
 static int lease_copy_text(char *out, size_t size, const char *text, const char *field,
                            struct hc_error *err)
 {

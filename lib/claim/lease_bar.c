@@ -92,8 +92,8 @@ static int bar_prepare(struct hc_lease_bar *bar, const char *private)
     return bar->fd < 0 ? -1 : hc_claim_record_write(&bar->record, bar->fd);
 }
 
-/* A bar that cannot be removed would bar until this process ends: its file goes where it
- * bars nothing, and where a sweep looks. */
+/* A bar that cannot be removed would bar until this process ends: its file is moved where
+ * it bars nothing, and where a sweep looks. */
 static void bar_move_away(const struct hc_lease_bar *bar)
 {
     char private[PRIVATE_NAME_SIZE], path[2 * PRIVATE_NAME_SIZE];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One blob, hashed and compared with its name. Other processes go on writing to the
+ * One blob, hashed and compared with its name. Other processes continue to write to the
  * volume meanwhile: a blob that is removed, replaced or written to while it is read says
  * nothing; a read error is no wrong byte; and what does not hash to its name is read once
  * more, from the disk if it was not in the page cache before, so that a flipped bit of

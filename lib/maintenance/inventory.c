@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One walk of snapshots/ returns the files of one revision after the other, each followed
- * by the folder of the revision itself. The pointers of a revision are read as the walk
- * goes; then the blobs that no revision before it had are looked at, and what the files
+ * by the folder of the revision itself. The pointers of a revision are read during the
+ * walk; then the blobs that no revision before it had are looked at, and what the files
  * are together is the revision. When all are read, a blob that one revision alone has is
  * room that its removal frees.
  *

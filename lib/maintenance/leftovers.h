@@ -4,7 +4,7 @@
  * pointer, pointers without a blob, refs without a snapshot, temporary files of clients
  * that are gone, and payloads of the shared blob store that no repo refers to. This only
  * finds them; a caller that removes one looks again under the blob's lock, since clients
- * go on writing.
+ * continue to write.
  *
  * What is young, locked or claimed is no leftover: a blob is there before its pointer. So
  * a pointer that dangles is one at any age.

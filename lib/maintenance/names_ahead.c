@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A list is known by its request and by the name after which it goes on, so that only the
- * page that comes next finds it. One lock guards all, held while names are moved.
+ * A list is known by its request and by the name after which it continues, so that only
+ * the page that comes next finds it. One lock guards all, held while names are moved.
  */
 #include "names_ahead.h"
 
@@ -69,7 +69,7 @@ static bool ahead_list_follows(const struct ahead_list *list, const struct hc_pa
            strcmp(list->after, page->after) == 0;
 }
 
-/* The list goes on after the last name of the page; without memory, it is over. */
+/* The list continues after the last name of the page; without memory, it is over. */
 static void ahead_list_go_on(struct ahead_list *list, const char *last)
 {
     struct hc_error unused;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Names of the pages that come next: a look at a directory of a million names finds those
- * of many pages, so that not every page needs one. What comes and goes meanwhile is seen
- * by the next look. Few lists at a time, each up to a page of HC_NAMES_AHEAD names or
- * HC_PAGE_BYTES; those of a list that is not read on go when others need the place.
- * Callable from any thread.
+ * of many pages, so that not every page needs one. What is made and removed meanwhile is
+ * seen by the next look. Few lists at a time, each up to a page of HC_NAMES_AHEAD names
+ * or HC_PAGE_BYTES; those of a list that is not read on are dropped when others need the
+ * place. Callable from any thread.
  */
 #ifndef HC_MAINTENANCE_NAMES_AHEAD_H
 #define HC_MAINTENANCE_NAMES_AHEAD_H

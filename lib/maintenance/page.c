@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Names are collected until there are twice as many as a page has; then they are sorted
- * and the larger half goes. From then on the largest name that is left is a bound: a name
- * above it is not copied at all.
+ * and the larger half is dropped. From then on the largest name that is left is a bound:
+ * a name above it is not copied at all.
  */
 #include "page.h"
 

@@ -190,7 +190,7 @@ static bool blob_was_taken(const struct repo_prune *self,
     return true;
 }
 
-/* Blobs went all together, before. */
+/* Blobs were removed all together, before. */
 static bool leftover_prune(const struct repo_prune *self,
                            const struct found_leftover *item)
 {
@@ -439,7 +439,7 @@ int hc_prune_repo(const struct hc_prune *prune, const struct hc_repo *repo,
     return -1;
 }
 
-/* Refs, blobs and partial files may be a client's that is about to go on. */
+/* Refs, blobs and partial files may be a client's that is about to continue. */
 static bool folder_has_files(int folder)
 {
     static const char *const names[] = {"refs", "blobs"};

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Pruning: removes what nothing refers to, by the rules of spec §6. Revisions that no
- * ref names go as every revision does (removal.h); leftovers (leftovers.h) one by one,
- * each after another look, for clients go on writing. A prune belongs to one thread.
+ * Pruning: removes what nothing refers to, by the rules of spec §6. Revisions that no ref
+ * names are removed as every revision is (removal.h); leftovers (leftovers.h) one by one,
+ * each after another look, for clients continue to write. A prune belongs to one thread.
  */
 #ifndef HC_MAINTENANCE_PRUNE_H
 #define HC_MAINTENANCE_PRUNE_H
@@ -27,11 +27,11 @@ struct hc_prune {
 int hc_prune_repo(const struct hc_prune *prune, const struct hc_repo *repo,
                   struct hc_error *err);
 
-/* Folders of repos with no revision, ref or blob for an hour, such as a download that
- * failed or a removal that died leaves them: a sweep's part of hc_prune_repo(). */
+/* Folders of repos with no revision, ref or blob for an hour, such as a failed
+ * download or an interrupted removal leaves them: a sweep's part of hc_prune_repo(). */
 int hc_prune_folders(const struct hc_prune *prune, struct hc_error *err);
 
-/* Payloads of the shared store, and removals that died. */
+/* Payloads of the shared store, and interrupted removals. */
 int hc_prune_cache(const struct hc_prune *prune, struct hc_error *err);
 
 #endif

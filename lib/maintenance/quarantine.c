@@ -3,7 +3,7 @@
  * A payload of the shared store is found corrupt by way of a repo's symlink to it, whose
  * etag its content does not hash to. That may be the fault of the symlink: so the etags
  * of all symlinks that its manifest names are compared with the hash, too, and if one is
- * right, only the wrong symlink goes.
+ * right, only the wrong symlink is removed.
  */
 #include "quarantine.h"
 
@@ -329,8 +329,8 @@ static int payload_find_pointers(void *ctx, const struct hc_blob_id *blob,
                : 0;
 }
 
-/* The symlink of one repo to it goes, with its pointers. A process that fetches the blob
- * replaces the symlink itself. */
+/* Removes the symlink of one repo to it, with its pointers. A process that fetches the
+ * blob replaces the symlink itself. */
 static int payload_drop_link(void *ctx, const struct hc_blob_id *blob,
                              struct hc_error *err)
 {
@@ -442,7 +442,7 @@ void hc_quarantine_unlink(const struct hc_cache *cache,
     hc_quarantined_clear(quarantined);
 }
 
-/* A blob in the quarantine, which its record goes with. */
+/* A blob in the quarantine; its record is removed with it. */
 struct quarantined_file {
     char *path; /* below the quarantine */
     uint64_t bytes;
@@ -519,7 +519,8 @@ static int quarantine_open(const struct hc_cache *cache,
     return dir;
 }
 
-/* An empty directory of a repo goes, too; the record is a file of the listing itself. */
+/* An empty directory of a repo is removed, too; the record is a file of the listing
+ * itself. */
 static uint64_t quarantine_remove(int dir, const struct quarantined_file *file)
 {
     char *slash;

@@ -14,8 +14,8 @@
  * If the blob can be fetched again, its path need not vanish: hc_quarantine_link() gives
  * the file a name in the quarantine, and then right bytes are renamed over the blob.
  *
- * A payload of the shared store (§1.9) is moved only if no repo that has it under
- * another name proves it right; then every repo's symlink to it goes, and its manifest.
+ * A payload of the shared store (§1.9) is moved only if no repo that has it under another
+ * name proves it right; then every repo's symlink to it is removed, and its manifest.
  *
  * The quarantine has a limit, HC_QUARANTINE_AGE_MS and HC_QUARANTINE_BYTES, and gives way
  * to any download that needs the room. It counts for nothing else. Callable from any
@@ -73,10 +73,11 @@ bool hc_quarantine_has(const struct hc_cache *cache, const struct hc_repo *repo,
                        const char *commit, const char *path);
 
 /* Completes what processes that died have begun, and keeps the limit: removes what is too
- * old at `now_ms`, then the oldest. Returns how many blobs went. */
+ * old at `now_ms`, then the oldest. Returns how many blobs it has removed. */
 unsigned hc_quarantine_sweep(const struct hc_cache *cache, int64_t now_ms);
 
-/* A reclaimer (base/free_space.h), whose `cache` is a struct hc_cache: the oldest go. */
+/* A reclaimer (base/free_space.h), whose `cache` is a struct hc_cache: removes the
+ * oldest. */
 uint64_t hc_quarantine_reclaim(void *cache, const struct hc_space_request *request,
                                uint64_t bytes, struct hc_space_held *held);
 

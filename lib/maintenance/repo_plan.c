@@ -376,7 +376,7 @@ static void planning_note_uses(struct planning *planning)
     }
 }
 
-/* REMAINS unless all parts that lead to it go; else the last of them. */
+/* REMAINS unless all parts that lead to it are removed; else the last of them. */
 static uint32_t planning_freeing_part(const struct planning *planning, size_t first,
                                       size_t end)
 {

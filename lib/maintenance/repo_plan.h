@@ -4,8 +4,9 @@
  * rest. A plan changes nothing; repo_removal.h carries it out, and looks again at all
  * that may have changed. A plan belongs to one thread.
  *
- * A part is what is removed or kept as one: a revision, or a file of it. A blob goes with
- * the last part that leads to it, unless another pointer of the repo leads to it.
+ * A part is what is removed or kept as one: a revision, or a file of it. A blob is
+ * removed with the last part that leads to it, unless another pointer of the repo leads
+ * to it.
  */
 #ifndef HC_MAINTENANCE_REPO_PLAN_H
 #define HC_MAINTENANCE_REPO_PLAN_H

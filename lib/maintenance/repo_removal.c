@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A failure ends the removal of one part, which then counts as held by the failure; the
- * others go on. Before the snapshot is moved, a failure is undone: the refs go back.
+ * others continue. Before the snapshot is moved, a failure is undone: the refs are moved
+ * back.
  */
 #include "repo_removal.h"
 
@@ -24,7 +25,7 @@
 #include <sys/stat.h>
 
 struct repo_removal {
-    const struct hc_removal_scope *scope; /* NULL when a removal that died is finished */
+    const struct hc_removal_scope *scope; /* NULL: an interrupted removal is finished */
     const struct hc_cache *cache;
     const struct hc_repo *repo;
     struct hc_repo_plan *plan; /* NULL as well */
@@ -114,7 +115,7 @@ static int revision_take(const struct repo_removal *removal, struct hc_planned_p
     return 0;
 }
 
-/* The directories on the way go when they are empty. */
+/* The directories on the way are removed when they are empty. */
 static void file_remove_parents(int snapshot, const char *path)
 {
     char above[PATH_MAX];
@@ -171,7 +172,7 @@ static void commit_bar(const struct repo_removal *removal, struct hc_planned_par
 
     if (barred == 1 && hc_taken_refs_give_back_all(removal->cache, removal->repo,
                                                    part->commit, &err) < 0)
-        barred = -1; /* refs that hold it may be in the trash of a removal that died */
+        barred = -1; /* refs that hold it may be in the trash of an interrupted removal */
     if (barred == 1) {
         hc_repo_plan_find_hold(removal->scope, removal->plan->request, part);
         return;
@@ -264,7 +265,7 @@ static int removal_take_blobs(struct repo_removal *removal, const struct hc_stri
     return hc_unused_blobs_take(&blobs, err);
 }
 
-/* No blob went: the pointers could not be read. */
+/* No blob was removed: the pointers could not be read. */
 static void plan_note_failure(struct hc_repo_plan *plan, const struct hc_error *failure)
 {
     for (size_t i = 0; i < plan->blob_count; i++) {
@@ -279,7 +280,7 @@ static void plan_note_failure(struct hc_repo_plan *plan, const struct hc_error *
 /* ---- what is left of a revision ---------------------------------------------------- */
 
 /* Only while there is no snapshot of that commit: a resolution may have made one again.
- * A ref that was written since the others went names no snapshot now. */
+ * A ref that was written since the others were moved names no snapshot now. */
 static void revision_clear(const struct repo_removal *removal, const char *commit)
 {
     char path[PATH_MAX];
@@ -323,14 +324,14 @@ static bool directory_is_empty(int dir, const char *path)
     return !hc_directory_walk_next(&walk) && !walk.is_incomplete;
 }
 
-/* A snapshot goes as a part, and not by its name: a lease may hold it by now, or a client
- * has just made it. */
+/* A snapshot is removed as a part, and not by its name: a lease may hold it by now, or a
+ * client has just made it. */
 static bool entry_is_foreign_snapshot(const struct hc_directory_walk *walk)
 {
     return S_ISDIR(walk->type) && !hc_commit_is_valid(walk->name);
 }
 
-/* A blob goes under its lock, when no pointer leads to it. */
+/* A blob is removed under its lock, when no pointer leads to it. */
 static bool entry_is_no_blob(const struct hc_directory_walk *walk)
 {
     return !S_ISDIR(walk->type) && !hc_etag_is_valid(walk->name);
@@ -404,7 +405,7 @@ static void folder_remove_locks(const struct repo_removal *removal)
 
 /*
  * As a whole, so that no client sees a repo without a directory that it expects. A
- * process that has begun to fetch meanwhile has made blobs/ again: then it goes back.
+ * process that has begun to fetch meanwhile has made blobs/ again: then it is moved back.
  */
 static bool folder_move(const struct repo_removal *removal)
 {

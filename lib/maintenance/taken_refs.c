@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Whose refs may go back, the bar of the commit says: a removal has it from before it
- * takes the first ref until its end. A process that was stopped until its bar was lost
+ * The bar of the commit says whose refs may be moved back: a removal has it from before
+ * it takes the first ref until its end. A process that was stopped until its bar was lost
  * finds that before it moves the snapshot.
  */
 #include "taken_refs.h"
@@ -143,7 +143,7 @@ static int commit_is_to_stay(const struct taken_refs *self, struct hc_error *err
     return is_in_trash == 0 ? snapshot_is_in_place(self, err) : is_in_trash - 1;
 }
 
-/* Another removal may have taken the snapshot meanwhile: then they go again. */
+/* Another removal may have taken the snapshot meanwhile: then they are taken again. */
 static int commit_give_back(const struct taken_refs *self, struct hc_error *err)
 {
     char kind[PATH_MAX];

@@ -5,13 +5,13 @@
  *   1. which blobs do the pointers in the trash lead to, and not those of the repo?
  *   2. move each to the trash, with its lock held
  *   3. which blobs do the repo's pointers lead to now? move those back
- *   4. payloads of the shared store without a symlink go
+ *   4. remove payloads of the shared store without a symlink
  *
  * Many blobs take long: as soon as what is known of the repo's pointers is older than
- * USED_AGE_MS, step 3 comes in between, so that a pointer which a process has just made
+ * USED_AGE_MS, step 3 is done in between, so that a pointer which a process has just made
  * dangles for a moment at most, and mostly never. It may take a fifth of the time.
  *
- * A process that finds the trash of one that died does the same again.
+ * A process that finds the trash of an interrupted removal does the same again.
  */
 #include "unused_blobs.h"
 
@@ -102,7 +102,7 @@ static struct hc_hold hold_by_transfer(void)
                         "a blob of it is locked: a client fetches it, or links to it"};
 }
 
-/* With the lock held. The lock's file goes with the blob. */
+/* With the lock held. The lock's file is removed with the blob. */
 static struct hc_hold blob_take_locked(const struct hc_unused_blobs *blobs,
                                        const char *etag, struct hc_blob_lock *lock)
 {

@@ -245,7 +245,7 @@ static int pass_fetch_over(struct pass *pass, const struct part *part,
     return pass_tell(pass, &finding, NULL, err) < 0 ? -1 : 1;
 }
 
-/* A failure to move it is told, and the pass goes on. */
+/* A failure to move it is told, and the pass continues. */
 static int pass_move_corrupt(struct pass *pass, const struct part *part,
                              const struct hc_blob_check *check, struct hc_error *err)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The search goes on behind each rule with `files` that matches in all else. A key is the
- * generation of the rules and the numbers of those that take part: rules that do not
+ * The search continues after each rule with `files` that matches in all else. A key is
+ * the generation of the rules and the numbers of those that take part: rules that do not
  * match the request are not in it, so that callers with the same rights share what is
  * remembered under it.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the rules decide about one request. The first rule that matches decides; one with
- * `files` decides about these files only, and what it does not match goes on to the next
+ * `files` decides about these files only, and what it does not match is left to the next
  * rule. So a decision is a list of rules for single files, and a rule, or the default,
  * for all the rest.
  *

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the rules decide about a request, and why each of them does or does not: for a
- * person who writes a policy. It goes the way of a decision (decision.h), so that it
- * cannot say anything else. Nothing is resolved, and the Hub is not asked. It belongs to
- * one thread.
+ * person who writes a policy. It is made in the steps of a decision (decision.h), so that
+ * it cannot say anything else. Nothing is resolved, and the Hub is not asked. It belongs
+ * to one thread.
  */
 #ifndef HC_POLICY_EXPLANATION_H
 #define HC_POLICY_EXPLANATION_H

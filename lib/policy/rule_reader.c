@@ -244,7 +244,7 @@ static const struct hc_yaml_key rule_keys[] = {
     {NULL, NULL},
 };
 
-/* ---- keys that go together --------------------------------------------------------- */
+/* ---- keys that exclude each other -------------------------------------------------- */
 
 /* The first condition of the rule; NULL: it has none. */
 static const char *rule_find_condition(const struct hc_rule *rule)

@@ -31,7 +31,7 @@ struct hc_presence_check {
     uint8_t *files; /* an enum hc_presence for each entry, none of them HC_SELECTED */
     struct hc_strings excluded; /* selected, but denied by policy: the first names */
     unsigned excluded_total;
-    bool is_old; /* goes by a proof, and the files should be looked at again */
+    bool is_old; /* it uses a proof, and the files should be looked at again */
 };
 
 /* -1: INVALID_PATTERN, a selected file whose name is unsafe, a volume that fails, or a

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Removals that a caller asks for. What it selects is looked up as a whole first, so that
- * a request with a wrong name in it removes nothing; then each repo goes its way.
+ * a request with a wrong name in it removes nothing; then the repos are treated one after
+ * the other.
  */
 #include "resolver.h"
 

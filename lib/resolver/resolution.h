@@ -306,7 +306,7 @@ int hc_resolution_offer_alternative(const struct hc_resolution *resolution, bool
 
 /*
  * Fetches a blob if the caller's quota has room for it, and makes the pointer to it.
- * `request` is made by the caller and goes down unchanged to the source of the bytes. A
+ * `request` is made by the caller and passed unchanged to the source of the bytes. A
  * failure of the volume is reported together with the file that was to be kept on it.
  */
 int hc_resolution_fetch_blob(const struct hc_resolution *resolution,
@@ -346,7 +346,7 @@ int hc_resolution_reserve_entries(const struct hc_resolution *resolution,
 int hc_resolution_share_revision(struct hc_resolution *resolution,
                                  struct hc_revision *answer, struct hc_error *err);
 
-/* The steps of the kinds that go by the tree of a commit. */
+/* The steps of the kinds that use the tree of a commit. */
 int hc_revision_ask(struct hc_resolution *resolution, struct hc_revision *answer,
                     struct hc_error *err);
 int hc_revision_describe(struct hc_resolution *resolution, struct hc_error *err);

@@ -135,7 +135,7 @@ static int resolver_open_access(struct hc_resolver *resolver, struct hc_error *e
     return resolver->access ? 0 : -1;
 }
 
-/* In this order downloads ask for room: what is abandoned or corrupt goes first. */
+/* In this order downloads ask for room: what is abandoned or corrupt is removed first. */
 static int resolver_open_eviction(struct hc_resolver *resolver, struct hc_error *err)
 {
     struct hc_free_space *space = hc_cache_free_space(resolver->cache);

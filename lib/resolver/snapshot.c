@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A snapshot: all files of a commit that the patterns select. It goes by the tree of the
+ * A snapshot: all files of a commit that the patterns select. It uses the tree of the
  * commit: one listing, then one GET for each missing file, and the answer is proved
  * rather than assumed. The completeness check (presence.h) finds every selected entry in
  * the cache; one whose file is not there, or has another size than the tree says, is

@@ -4,8 +4,8 @@
  * so that no two selections have the same name; and under the key of the decision, so
  * that it answers callers alone for whom policy leaves out the same files. The text is
  * the number of files, their bytes, and the version of the listing in this process: if
- * that is written or dropped, no proof counts that goes by it. Then come the files that
- * are left out, one a line; if there is no room for them, the proof is not remembered.
+ * that is written or dropped, no proof counts that uses it. The files that are left
+ * out follow, one a line; if there is no room for them, the proof is not remembered.
  */
 #include "snapshot_proof.h"
 

@@ -18,7 +18,7 @@ struct hc_snapshot_proof {
     uint32_t tree_version;
 };
 
-/* Before the first look at the volume that the proof goes by. False: it is not to be
+/* Before the first look at the volume that the proof rests on. False: it is not to be
  * remembered. */
 bool hc_snapshot_proof_begin(const struct hc_resolution *resolution,
                              const struct hc_patterns *patterns, const char *commit,

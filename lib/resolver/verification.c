@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A verification with repairs: what it finds corrupt or missing is resolved again, by the
- * commit and path of each pointer, as any caller could do. So a repair goes by the same
+ * commit and path of each pointer, as any caller could do. So a repair has the same
  * policy, credentials and locks as every other fetch.
  */
 #include "resolver.h"

@@ -6,9 +6,9 @@
  * at once, and then its path stays, if the volume has hard links. Files are read at idle
  * I/O priority, and the page cache is left as it was.
  *
- * A blob that is fetched, replaced or removed meanwhile is passed over. What one
- * verification finds another one, or another client, may have mended by then. It may hang
- * as the volume does. Callable from any thread.
+ * A blob that is fetched, replaced or removed meanwhile is passed over. Another
+ * verification, or another client, may have repaired by then what this one finds. It may
+ * hang as the volume does. Callable from any thread.
  */
 #ifndef HUBCACHE_VERIFICATION_H
 #define HUBCACHE_VERIFICATION_H
