@@ -10,9 +10,9 @@
  * Meanwhile its call is
  *
  *     attached  it gets progress, and each result or failure
- *     left      the caller has gone, its deadline has passed, it has taken no message for
- *               SEND_MS, or the server stops: the call is finished, and the prefetch goes
- *               on without it
+ *     left      the caller has left, its deadline has passed, it has taken no message for
+ *               SEND_MS, or the server stops: the call is finished, and the prefetch
+ *               continues without it
  *
  * The member `call` says which: the thread that sets it to NULL finishes the call. The
  * task and the call have a reference to the prefetch each, and the last one frees it.
@@ -340,7 +340,7 @@ static void prefetch_tell_failure(struct prefetch *prefetch,
         prefetch_drop_call(prefetch);
 }
 
-/* Fetches the current snapshot, and tells the caller what came of it. */
+/* Fetches the current snapshot, and tells the caller the result. */
 static void prefetch_fetch(struct prefetch *prefetch)
 {
     struct hc_prefetches *prefetches = prefetch->prefetches;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Findings are sent as they come, and progress once a second at most, if the client keeps
- * up. A client that takes no findings for long ends the verification.
+ * Findings are sent as they are made, and progress once a second at most, if the client
+ * keeps up. A client that takes no findings for long ends the verification.
  */
 #include "cache_verification.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The rows come with the largest first. Anonymous callers have the name "", and so has
+/* The rows are sorted, the largest first. Anonymous callers have the name "", and so has
  * the default of the policy. */
 #include "fetched_metrics.h"
 

@@ -103,7 +103,7 @@ static void leased_leave(struct hc_rpc_call *call)
         leased_fail_left(leased);
 }
 
-/* Nothing waits for a message to go out: of progress, the newest is enough. */
+/* Nothing waits for a message to be sent: of progress, the newest is enough. */
 static void leased_sent(struct hc_rpc_call *call)
 {
     (void)call;

@@ -12,8 +12,8 @@ struct hc_error;
 
 /*
  * The first thing that the program does: a service manager may send SIGHUP as soon as it
- * runs. One that comes too early waits. A parent that ignores it, such as nohup(1), does
- * not take the reload away.
+ * runs. One that arrives too early waits. A parent that ignores it, such as nohup(1),
+ * does not take the reload away.
  */
 void hc_signals_block_hangup(void);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What verifications and scrubs of this process have come to since its start, for the
+ * What verifications and scrubs of this process have done since its start, for the
  * metrics and the log. Zeroed memory is a set of counters at 0. Callable from any thread.
  */
 #ifndef HC_SERVER_VERIFY_COUNTS_H

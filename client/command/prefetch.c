@@ -30,7 +30,7 @@ struct prefetch_options {
     bool does_not_wait;
 };
 
-/* One repo of the command line, and what came of it. */
+/* One repo of the command line, and its result. */
 struct prefetched {
     struct hc_repo_spec spec;
     struct hc_message_options options;

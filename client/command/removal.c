@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The plan is a dry run of the same call. It is shown before the question, and the call
- * is then made as it was planned; what has come under a hold since is kept. A commit
+ * is then made as it was planned; what is held by then is kept. A commit
  * alone names a revision only if one repo has it: forks have the same commits.
  */
 #include "removal.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Each page is kept as it came; the list points into the pages. Of a repo with more
- * revisions than a page has room for, the rest is fetched by itself.
+ * Each page is kept as it was received; the list points into the pages. Of a repo with
+ * more revisions than a page has room for, the rest is fetched by itself.
  */
 #include "repo_list.h"
 

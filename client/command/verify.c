@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One call of Verify. A finding is printed as it comes, a line each; a bar on standard
- * error shows how far the server is. With --json all is printed at the end. The exit
- * status says whether the files of the cache are right now: 1 when a blob was corrupt, or
- * could not be read, and its files were not fetched again.
+ * One call of Verify. A finding is printed when it arrives, a line each; a bar on
+ * standard error shows how far the server is. With --json all is printed at the end. The
+ * exit status says whether the files of the cache are right now: 1 when a blob was
+ * corrupt, or could not be read, and its files were not fetched again.
  */
 #include "verify.h"
 

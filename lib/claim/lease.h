@@ -6,7 +6,7 @@
  *
  *   taken      The file is there, and its mtime is ahead by the volume's clock.
  *              → taken: hc_lease_renew() puts a new file in its place.
- *              → ended: its mtime comes, or hc_lease_release() removes the file.
+ *              → ended: its mtime is reached, or hc_lease_release() removes the file.
  *   ended      The file is gone, or its mtime is past. What removes files waits
  *              HC_LEASE_GRACE_MS longer, for clocks and mtimes are not exact.
  *              → removed: hc_lease_sweep(), or a bar of the revision (lease_bar.h).

@@ -7,7 +7,7 @@
  * A download is judged as a whole before its first byte: the blobs on the volume that
  * were fetched for the quota's callers, those that this process is fetching for them, and
  * those that the download needs, each once, have to fit. So what another caller has had
- * fetched, or is having fetched, costs nothing; nor does a hit, which never comes here.
+ * fetched, or is having fetched, costs nothing; nor does a hit, which reserves nothing.
  * Downloads of one process never exceed a quota together; those of several replicas may,
  * by what the others are fetching at that time. What was fetched before a quota was made
  * smaller stays. Callable from any thread.

@@ -46,8 +46,8 @@ int hc_removal_add_kept(struct hc_removal_result *result, const struct hc_repo *
                         const char *commit, const struct hc_hold *hold,
                         struct hc_error *err);
 
-/* Moves the refs back of revisions whose removals died before they were removed, and
- * finishes the others by their trash, if it was not changed for `age_ms`
+/* Of interrupted removals: moves the refs back of revisions that were not removed yet,
+ * and finishes the others by their trash, if it was not changed for `age_ms`
  * (HC_TRASH_EXPIRY_MS): how many. */
 unsigned hc_removal_sweep(const struct hc_cache *cache, int64_t now_ms, int64_t age_ms);
 

@@ -163,7 +163,7 @@ static int part_take(const struct repo_removal *removal,
     return commit_check_bar(removal, first, err) < 0 ? -1 : file_take(removal, part, err);
 }
 
-/* No caller gets a lease from now on; what else holds it may have come since the plan. */
+/* No caller gets a lease from now on; other holds may be newer than the plan. */
 static void commit_bar(const struct repo_removal *removal, struct hc_planned_part *part)
 {
     struct hc_lease_bar **bar = &removal->bars[part - removal->plan->parts];

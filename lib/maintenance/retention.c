@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The rules of one pass, and the repo that it has come to. */
+/* The rules of one pass, and the repo that it has reached. */
 struct retention_pass {
     const struct hc_cache *cache;
     const struct hc_rules *rules;

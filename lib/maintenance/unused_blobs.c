@@ -141,8 +141,8 @@ static struct hc_hold blob_take(const struct hc_unused_blobs *blobs, const char 
 
 /* ---- all of them ------------------------------------------------------------------- */
 
-/* A blob of that name has come meanwhile, or none has and this one returns. One that
- * cannot be moved back waits in the trash. */
+/* Another process has stored a blob of that name, or else this one is moved back. One
+ * that cannot be moved back waits in the trash. */
 static void blob_give_back(const struct hc_unused_blobs *blobs, const char *etag,
                            const struct hc_hold *hold)
 {

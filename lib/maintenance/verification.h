@@ -2,8 +2,8 @@
 /*
  * One pass over blobs of the cache (<hubcache/verification.h>), without the repairs: it
  * hashes each selected blob once, moves corrupt ones to quarantine, and finds leftovers.
- * Repos come in the order of their folders' names, and the blobs of each by name, so that
- * a pass can be continued from a position. Callable from any thread.
+ * Repos are verified in the order of their folders' names, and the blobs of each by name,
+ * so that a pass can be continued from a position. Callable from any thread.
  *
  * What has no symlinks is verified by the listing of its commit: the plain files of its
  * snapshot, and the sizes of blobs whose names are no hashes.

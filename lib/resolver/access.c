@@ -114,8 +114,8 @@ void hc_resolution_deny_access(const struct hc_resolution *resolution,
 
 /* ---- the volume -------------------------------------------------------------------- */
 
-/* A process that never asks the Hub cannot hear more than the last word. The records are
- * of the Hub of the settings, not of other endpoints. */
+/* A process that never asks the Hub has only what the Hub said last. The records are of
+ * the Hub of the settings, not of other endpoints. */
 static bool access_is_recorded_as_public(const struct hc_resolution *resolution)
 {
     const struct hc_resolver *resolver = resolution->resolver;

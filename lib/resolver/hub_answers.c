@@ -30,7 +30,7 @@ static void resolution_record_visibility(struct hc_resolution *resolution,
     resolution->credentials.hub_only = hc_visibility_is_restricted(visibility);
     hc_resolution_note_access(resolution, visibility);
     if (resolution->endpoint_rule)
-        return; /* the record is of the Hub's word */
+        return; /* the record is of the Hub of the settings */
     hc_visibility_update(resolution->resolver->cache, &resolution->repo, visibility,
                          hc_epoch_ms());
 }

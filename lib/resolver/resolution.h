@@ -136,16 +136,17 @@ struct hc_resolution {
 int hc_resolution_run(struct hc_resolution *resolution, bool asks_hub,
                       struct hc_error *err);
 
-/* The steps from the check on, of a resolution whose decision is made. */
-int hc_resolution_continue(struct hc_resolution *resolution, bool asks_hub,
-                           struct hc_error *err);
-
 /*
  * The same from memory alone (cache/memo.h), without a system call: 1 answered; 0 the
  * volume has to be looked at; -1 the request fails in any case. `is_due` of the
  * resolution is set by its kind.
  */
 int hc_resolution_recall(struct hc_resolution *resolution, struct hc_error *err);
+
+/* As hc_resolution_run(): the steps from the check on, of a resolution whose decision is
+ * made. */
+int hc_resolution_continue(struct hc_resolution *resolution, bool asks_hub,
+                           struct hc_error *err);
 
 /* At the end: gives back what the decision holds. */
 void hc_resolution_clear(struct hc_resolution *resolution);
@@ -162,8 +163,8 @@ int hc_resolution_suspect_listing(struct hc_resolution *resolution,
 
 /* ---- authorization.c --------------------------------------------------------------- */
 
-/* The step alias: makes a name of the policy the repo and revision that it stands for. An
- * alias of another type than the request names is none. `rules` NULL: without a
+/* The step alias: replaces a name of the policy by the repo and revision that it stands
+ * for. An alias of another type than the request names is none. `rules` NULL: without a
  * policy. */
 int hc_resolution_replace_alias(struct hc_resolution *resolution,
                                 const struct hc_rules *rules, struct hc_error *err);

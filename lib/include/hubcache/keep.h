@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Revisions that the policy keeps (`keep`): they are fetched before they are asked for,
- * and when the Hub moves one, the new commit comes whole before the ref names it. Until
- * then callers get the old commit, which is an ordinary answer, not a stale one.
+ * and when the Hub moves one, the new commit is fetched whole before the ref names it.
+ * Until then callers get the old commit, which is an ordinary answer, not a stale one.
  *
  * A program that runs for long drives this: at an interval it lists what is kept, asks
  * about each, and fetches what is behind. As long as it does, of a kept revision

@@ -4,8 +4,8 @@
  * removes the snapshot's files. It is a file on the cache volume, so that every replica
  * sees it, and it ends by itself.
  *
- * A caller resolves, and then takes a lease of what was answered; with the lease it has
- * the word that the answer is still there:
+ * A caller resolves, and then takes a lease of what was answered. A lease is only given
+ * while the answer is still there:
  *
  *     do {
  *         hc_resolve_snapshot(resolver, &request, NULL, &snapshot, &err);

@@ -80,7 +80,7 @@ HC_PUBLIC int hc_resolver_verify(struct hc_resolver *resolver,
 /*
  * A scrub verifies the whole cache again and again, a pass in an interval, with repairs
  * as far as the Hub may be asked. Of all processes of a volume one scrubs at a time, with
- * idle priority for CPU and disk; what it has come to is on the volume
+ * idle priority for CPU and disk; its progress is on the volume
  * (.hubcache/scrub.json), so that the next process continues there.
  */
 struct hc_scrub_request {
@@ -94,7 +94,7 @@ struct hc_scrub_request {
 /* As the volume has it, for all its processes. Times are since the epoch; 0: none. */
 struct hc_scrub_state {
     int64_t pass_began_ms; /* of a pass that has not ended */
-    char pass_path[4096];  /* the file, below the cache root, that it has come to */
+    char pass_path[4096];  /* the file, below the cache root, that it has reached */
     int64_t last_began_ms; /* of the last pass that has ended, as the next two */
     int64_t last_ended_ms;
     struct hc_verify_result last;
