@@ -17,6 +17,8 @@ struct recent_answer {
     uint64_t hash;
     struct hc_keyed_hash caller;
     unsigned method;
+    uint32_t policy;
+    int64_t added_ns;
     struct hc_answer *answer;
     struct hc_reuse reuse;
     size_t size;
@@ -74,8 +76,8 @@ static bool recent_answer_has_key(const struct recent_answer *kept,
                                   const struct hc_recent_key *key, uint64_t hash)
 {
     return kept->hash == hash && hc_keyed_hash_equals(&kept->caller, &key->caller) &&
-           kept->method == key->method && kept->size == key->size &&
-           memcmp(kept->request, key->bytes, key->size) == 0;
+           kept->method == key->method && kept->policy == key->policy &&
+           kept->size == key->size && memcmp(kept->request, key->bytes, key->size) == 0;
 }
 
 struct hc_answer *hc_recent_answers_find(struct hc_recent_answers *recent,
@@ -97,6 +99,20 @@ struct hc_answer *hc_recent_answers_find(struct hc_recent_answers *recent,
     return hc_answer_hold(kept->answer);
 }
 
+bool hc_recent_answers_have(struct hc_recent_answers *recent,
+                            const struct hc_recent_key *key,
+                            const struct hc_answer *answer, int64_t now_ns)
+{
+    const uint64_t hash = key_hash(key);
+    const struct recent_answer *kept;
+    HC_LOCKED(&recent->shared.lock);
+
+    kept = recent->shared.slots[hash % HC_RECENT_ANSWERS];
+    return kept && recent_answer_has_key(kept, key, hash) &&
+           now_ns < kept->added_ns + HC_RECENT_NS && kept->answer->size == answer->size &&
+           memcmp(kept->answer->bytes, answer->bytes, answer->size) == 0;
+}
+
 void hc_recent_answers_add(struct hc_recent_answers *recent,
                            const struct hc_recent_key *key, struct hc_answer *answer,
                            const struct hc_reuse *reuse)
@@ -104,8 +120,7 @@ void hc_recent_answers_add(struct hc_recent_answers *recent,
     HC_AUTO(recent_answer) *kept = NULL; /* at the end: the replaced one */
     struct recent_answer **slot;
 
-    if (key->size > HC_RECENT_REQUEST_MAX || answer->size > HC_RECENT_ANSWER_MAX ||
-        !hc_reuse_is_valid(reuse, hc_monotonic_ns()))
+    if (key->size > HC_RECENT_REQUEST_MAX || answer->size > HC_RECENT_ANSWER_MAX)
         return;
     kept = malloc(sizeof *kept + key->size);
     if (!kept)
@@ -113,6 +128,8 @@ void hc_recent_answers_add(struct hc_recent_answers *recent,
     *kept = (struct recent_answer){.hash = key_hash(key),
                                    .caller = key->caller,
                                    .method = key->method,
+                                   .policy = key->policy,
+                                   .added_ns = hc_monotonic_ns(),
                                    .answer = hc_answer_hold(answer),
                                    .reuse = *reuse,
                                    .size = key->size};

@@ -29,6 +29,9 @@
 
 enum { INLINE_LOOKUPS_MAX = 16, SLOW_LOOKS_MIN = 64 };
 
+/* How a call is resolved: its answer is an event; the audit log gets the files. */
+enum { CALL_WATCHES = 1, CALL_LISTS_FILES = 2 };
+
 struct hc_resolver_service {
     struct hc_resolver *resolver;
     struct hc_coalescer *coalescer;
@@ -81,8 +84,8 @@ static void call_coalesce(struct hc_resolver_service *service, struct hc_rpc_cal
 
 /* ---- provenance -------------------------------------------------------------------- */
 
-/* With a policy, the audit log gets each file of an answer. An answer that is given again
- * follows within a second from one to the same caller, whose files are there. */
+/* With a policy, the audit log gets each file of an answer, unless the same caller got an
+ * equal answer within the last second: then they are there. */
 static bool service_notes_files(const struct hc_resolver_service *service)
 {
     return service->audit && hc_resolver_policy_generation(service->resolver) > 0;
@@ -111,36 +114,49 @@ static void call_fail(struct hc_rpc_call *call, const struct hc_resolve *resolve
     hc_rpc_call_finish(call, failure);
 }
 
-static struct hc_recent_key request_recent_key(const struct hc_request *request)
+static struct hc_recent_key service_recent_key(const struct hc_resolver_service *service,
+                                               const struct hc_request *request)
 {
     const struct hc_caller *identity = request->identity;
 
-    return (struct hc_recent_key){.method = request->method_number,
-                                  .caller =
-                                      identity ? identity->key : hc_keyed_hash_of(NULL),
-                                  .bytes = request->bytes,
-                                  .size = request->size};
+    return (
+        struct hc_recent_key){.method = request->method_number,
+                              .policy = hc_resolver_policy_generation(service->resolver),
+                              .caller = identity ? identity->key : hc_keyed_hash_of(NULL),
+                              .bytes = request->bytes,
+                              .size = request->size};
 }
 
-/* The answer, if it may be given again and so is kept; else NULL. */
-static struct hc_answer *call_keep_answer(struct hc_resolver_service *service,
+/* The answer, if it may be kept; else NULL. */
+static struct hc_answer *call_pack_answer(const struct hc_resolver_service *service,
                                           struct hc_rpc_call *call,
                                           const struct hc_resolve *resolve,
                                           const ProtobufCMessage *response)
 {
     const struct hc_request *request = hc_rpc_call_request(call);
-    const struct hc_recent_key key = request_recent_key(request);
     struct hc_answer *answer;
 
-    if (resolve->reuse.count == 0 || *request->hub_token)
+    if (*request->hub_token || (!hc_reuse_is_valid(&resolve->reuse, hc_monotonic_ns()) &&
+                                !service_notes_files(service)))
         return NULL;
     answer = hc_answer_new(response);
     if (!answer)
         return NULL;
     answer->facts = resolve->facts;
-    if (hc_answer_set_subject(answer, &request->subject))
-        hc_recent_answers_add(service->recent, &key, answer, &resolve->reuse);
+    (void)hc_answer_set_subject(answer, &request->subject);
     return answer;
+}
+
+/* Whether the audit log lacks the files of the answer, of which NULL has none. */
+static bool call_lacks_files(const struct hc_resolver_service *service,
+                             const struct hc_request *request,
+                             const struct hc_answer *answer)
+{
+    const struct hc_recent_key key = service_recent_key(service, request);
+
+    return service_notes_files(service) &&
+           !(answer &&
+             hc_recent_answers_have(service->recent, &key, answer, request->arrived_ns));
 }
 
 /* The answer that an equal request of the same caller got just now. */
@@ -156,19 +172,35 @@ static struct hc_answer *call_recall(void *ctx, struct hc_rpc_call *call)
     if (hc_rpc_call_header(call, "x-hub-token", &token, &size))
         return NULL;
     hc_request_identify(request, call);
-    key = request_recent_key(request);
+    key = service_recent_key(service, request);
     answer = hc_recent_answers_find(service->recent, &key, request->arrived_ns);
     if (answer)
         hc_metrics_add_hit(service->metrics);
     return answer;
 }
 
+/* What is noted is kept as of now, so that the files are noted again in a second. */
+static void call_note_and_keep(struct hc_resolver_service *service,
+                               struct hc_rpc_call *call, const struct hc_resolve *resolve,
+                               struct hc_answer *answer)
+{
+    const struct hc_request *request = hc_rpc_call_request(call);
+    const struct hc_recent_key key = service_recent_key(service, request);
+
+    if (service_notes_files(service) && !call_lacks_files(service, request, answer))
+        return;
+    service_note_files(service, resolve, request->identity);
+    if (answer && answer->subject)
+        hc_recent_answers_add(service->recent, &key, answer, &resolve->reuse);
+}
+
 /*
  * A hit, on the edge's thread: the answer is packed into gRPC's own memory. A call that
- * watches gets it as its only event.
+ * watches gets it as its only event. False: the files of the answer are to be listed
+ * first, for the audit log.
  */
-static void call_reply(struct hc_resolver_service *service, struct hc_rpc_call *call,
-                       struct hc_resolve *resolve, bool watches)
+static bool call_reply(struct hc_resolver_service *service, struct hc_rpc_call *call,
+                       struct hc_resolve *resolve, unsigned how)
 {
     Hubcache__V1__WatchSnapshotResponse event;
     HC_AUTO(hc_answer) *kept = NULL;
@@ -177,20 +209,25 @@ static void call_reply(struct hc_resolver_service *service, struct hc_rpc_call *
 
     if (!response) {
         hc_rpc_call_finish(call, NULL);
-        return;
+        return true;
     }
+    if (!(how & CALL_WATCHES))
+        kept = call_pack_answer(service, call, resolve, response);
+    if (!(how & CALL_LISTS_FILES) && resolve->kind == &hc_resolve_kind_snapshot &&
+        call_lacks_files(service, hc_rpc_call_request(call), kept))
+        return false;
     hc_rpc_call_request(call)->facts = resolve->facts;
-    service_note_files(service, resolve, hc_rpc_call_request(call)->identity);
+    call_note_and_keep(service, call, resolve, kept);
     hc_metrics_add_hit(service->metrics);
-    kept = watches ? NULL : call_keep_answer(service, call, resolve, response);
     if (kept) {
         hc_rpc_call_finish(call, kept);
-        return;
+        return true;
     }
     hubcache__v1__watch_snapshot_response__init(&event);
     event.event_case = HUBCACHE__V1__WATCH_SNAPSHOT_RESPONSE__EVENT_RESULT;
     event.result = (void *)hc_unconst((const void *)response);
-    hc_rpc_call_reply(call, watches ? &event.base : response);
+    hc_rpc_call_reply(call, how & CALL_WATCHES ? &event.base : response);
+    return true;
 }
 
 /*
@@ -320,19 +357,19 @@ static void call_resolve_leased(struct hc_resolver_service *service,
     hc_leased_call_begin(service->leased, call, &leased);
 }
 
-/* A call of one of the methods that resolve. */
+/* A call of one of the methods that resolve. `how`: see CALL_WATCHES. */
 static void call_resolve(struct hc_resolver_service *service, struct hc_rpc_call *call,
                          const struct hc_resolve_kind *kind,
-                         const ProtobufCMessage *message, bool watches)
+                         const ProtobufCMessage *message, unsigned how)
 {
     HC_AUTO_VALUE(hc_resolve)
     resolve = hc_resolve_new(kind, service->resolver, hc_rpc_call_request(call)->arena);
-    struct hc_leased_request leased = {.watches = watches};
+    struct hc_leased_request leased = {.watches = how & CALL_WATCHES};
     struct hc_request_key key = {.kind = kind};
     struct hc_error err;
     int found = call_decode(call, &resolve, message, &err);
 
-    if (found == 0 && service_notes_files(service))
+    if (found == 0 && how & CALL_LISTS_FILES)
         hc_resolve_list_files(&resolve);
     if (found == 0)
         found = hc_resolve_take_lease(&resolve, message, &leased.terms.duration_ms, &err);
@@ -347,11 +384,12 @@ static void call_resolve(struct hc_resolver_service *service, struct hc_rpc_call
     if (found < 0) {
         call_fail(call, &resolve, &err);
     } else if (found > 0) {
-        call_reply(service, call, &resolve, watches);
+        if (!call_reply(service, call, &resolve, how))
+            call_resolve(service, call, kind, message, how | CALL_LISTS_FILES);
     } else {
         key.repo = hc_request_repo_hash(resolve.target);
         key.policy = hc_resolver_policy_generation(service->resolver);
-        call_coalesce(service, call, &key, message, watches);
+        call_coalesce(service, call, &key, message, how & CALL_WATCHES);
     }
 }
 
@@ -438,19 +476,19 @@ static struct hc_answer *key_run(void *ctx, const struct hc_request_key *key,
 static void method_resolve_file(void *ctx, struct hc_rpc_call *call,
                                 const ProtobufCMessage *message)
 {
-    call_resolve(ctx, call, &hc_resolve_kind_file, message, false);
+    call_resolve(ctx, call, &hc_resolve_kind_file, message, 0);
 }
 
 static void method_resolve_files(void *ctx, struct hc_rpc_call *call,
                                  const ProtobufCMessage *message)
 {
-    call_resolve(ctx, call, &hc_resolve_kind_files, message, false);
+    call_resolve(ctx, call, &hc_resolve_kind_files, message, 0);
 }
 
 static void method_resolve_snapshot(void *ctx, struct hc_rpc_call *call,
                                     const ProtobufCMessage *message)
 {
-    call_resolve(ctx, call, &hc_resolve_kind_snapshot, message, false);
+    call_resolve(ctx, call, &hc_resolve_kind_snapshot, message, 0);
 }
 
 /* Without `snapshot` it is an empty request, which the library refuses with a reason. */
@@ -462,7 +500,7 @@ static void method_watch_snapshot(void *ctx, struct hc_rpc_call *call,
 
     hubcache__v1__resolve_snapshot_request__init(&none);
     call_resolve(ctx, call, &hc_resolve_kind_snapshot,
-                 request->snapshot ? &request->snapshot->base : &none.base, true);
+                 request->snapshot ? &request->snapshot->base : &none.base, CALL_WATCHES);
 }
 
 /*

@@ -324,6 +324,17 @@ int hc_tree_load(const struct hc_cache *cache, const struct hc_repo *repo,
     return *tree ? 1 : 0;
 }
 
+struct hc_tree *hc_tree_recall(const struct hc_cache *cache, const struct hc_repo *repo,
+                               const char *commit)
+{
+    char path[PATH_MAX];
+    struct hc_error unused;
+
+    return tree_format_path(path, repo, commit, &unused) < 0
+               ? NULL
+               : tree_cache_get(hc_cache_trees(cache), path);
+}
+
 int hc_tree_read(const struct hc_cache *cache, const struct hc_repo *repo,
                  const char *commit, struct hc_tree **tree, struct hc_error *err)
 {

@@ -38,6 +38,11 @@ int hc_tree_load(const struct hc_cache *cache, const struct hc_repo *repo,
                  const char *commit, struct hc_cancellation *cancellation,
                  struct hc_tree **tree, struct hc_error *err);
 
+/* The listing as it was loaded or saved last, without a look at the volume; NULL: memory
+ * does not have it. The caller frees. */
+struct hc_tree *hc_tree_recall(const struct hc_cache *cache, const struct hc_repo *repo,
+                               const char *commit);
+
 /* 1 and a finished tree, which the caller frees; 0 as above. For a reader of all listings
  * of a cache: it is not kept in memory, where it would take the place of one in use. */
 int hc_tree_read(const struct hc_cache *cache, const struct hc_repo *repo,

@@ -52,11 +52,14 @@ static int presence_select_entry(struct hc_presence_check *check,
     return 0;
 }
 
-static int presence_select(struct hc_presence_check *check, struct hc_error *err)
+int hc_presence_select(struct hc_presence_check *check, struct hc_error *err)
 {
     const struct hc_tree *tree = check->tree;
     const struct hc_filter *filter = check->filter;
 
+    check->files = calloc(tree->count + 1, 1);
+    if (!check->files)
+        return hc_fail_memory(err);
     if (hc_filter_check(filter, tree->count, err) < 0)
         return -1;
     for (size_t i = 0; i < tree->count; i++) {
@@ -211,10 +214,7 @@ static int presence_look_in_order(struct hc_presence_check *check, struct hc_err
 
 int hc_presence_find(struct hc_presence_check *check, struct hc_error *err)
 {
-    check->files = calloc(check->tree->count + 1, 1);
-    if (!check->files)
-        return hc_fail_memory(err);
-    return presence_select(check, err) < 0 ? -1 : presence_look_in_order(check, err);
+    return hc_presence_select(check, err) < 0 ? -1 : presence_look_in_order(check, err);
 }
 
 void hc_presence_check_clear(struct hc_presence_check *check)

@@ -38,6 +38,10 @@ struct hc_presence_check {
  * cancellation. The caller clears the check in every case. */
 int hc_presence_find(struct hc_presence_check *check, struct hc_error *err);
 
+/* The same without a look at the volume: the files that it would look at are
+ * HC_SELECTED. */
+int hc_presence_select(struct hc_presence_check *check, struct hc_error *err);
+
 void hc_presence_check_clear(struct hc_presence_check *check);
 HC_DEFINE_AUTO_VALUE(hc_presence_check, hc_presence_check_clear)
 

@@ -33,6 +33,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+enum { RECALLED_FILES_MAX = 100 /* of an answer from memory that lists them */ };
+
 struct snapshot_resolution {
     struct hc_resolution resolution;
     const struct hc_snapshot_request *request;
@@ -284,6 +286,32 @@ static int snapshot_check(struct snapshot_resolution *self, const char *commit,
 
 /* ---- the kind ---------------------------------------------------------------------- */
 
+/* 1: the files are in the answer, which is proved; 0: their listing is not in memory, or
+ * is a long one: a look at the volume may take its time. */
+static int snapshot_recall_files(const struct snapshot_resolution *self,
+                                 const char *commit, struct hc_error *err)
+{
+    const struct hc_resolution *resolution = &self->resolution;
+    HC_AUTO(hc_tree) *tree =
+        hc_tree_recall(resolution->resolver->cache, &resolution->repo, commit);
+    HC_AUTO(hc_filter) *filter = NULL;
+    HC_AUTO_VALUE(hc_presence_check)
+    check = {.resolution = resolution, .commit = commit, .tree = tree};
+
+    if (!tree || tree->count > RECALLED_FILES_MAX)
+        return 0;
+    filter = hc_filter_new(&self->patterns, NULL, err);
+    check.filter = filter;
+    if (!filter || hc_presence_select(&check, err) < 0)
+        return -1;
+    for (size_t i = 0; i < tree->count; i++) {
+        if (check.files[i] == HC_SELECTED &&
+            snapshot_list_file(self, commit, &tree->entries[i], true, err) < 0)
+            return -1;
+    }
+    return self->snapshot->listed == self->snapshot->file_count;
+}
+
 /* From memory: 1 when it was proved so recently that nothing need be looked at, 0, -1. */
 static int snapshot_recall(const struct snapshot_resolution *self, const char *commit,
                            struct hc_error *err)
@@ -296,7 +324,9 @@ static int snapshot_recall(const struct snapshot_resolution *self, const char *c
         return found;
     if (snapshot_set_path(self, commit, err) < 0)
         return -1;
-    return hc_resolution_authorize_snapshot(resolution, self->snapshot, err) < 0 ? -1 : 1;
+    if (hc_resolution_authorize_snapshot(resolution, self->snapshot, err) < 0)
+        return -1;
+    return self->request->list_files ? snapshot_recall_files(self, commit, err) : 1;
 }
 
 static int snapshot_find_local(struct hc_resolution *resolution, const char *directory,
@@ -524,7 +554,6 @@ int hc_snapshot_look_again(struct hc_resolver *resolver,
     return found;
 }
 
-/* A list of files is made from the listing, which is a file on the volume. */
 static int snapshot_resolve_proved(struct hc_resolver *resolver,
                                    const struct hc_snapshot_request *request,
                                    bool looks_at_ref, struct hc_snapshot *snapshot,
@@ -546,8 +575,6 @@ static int snapshot_resolve_proved(struct hc_resolver *resolver,
     *snapshot = (struct hc_snapshot){0};
     if (hc_patterns_check(&self.patterns, err) < 0)
         return -1;
-    if (request->list_files)
-        return 0;
     found = hc_resolution_recall(&self.resolution, err);
     if (is_due)
         hc_confirm_snapshot(&self.resolution, &self.patterns, false);

@@ -454,15 +454,74 @@ static void no_two_selections_share_a_proof(void **state)
     assert_int_equal(remember_snapshot(f, &request), 0);
 }
 
-static void a_list_of_files_is_not_remembered(void **state)
+static void assert_same_files(const struct hc_snapshot *remembered,
+                              const struct hc_snapshot *looked)
+{
+    assert_int_equal(remembered->listed, looked->listed);
+    for (size_t i = 0; i < looked->listed; i++) {
+        const struct hc_file *one = &remembered->files[i], *other = &looked->files[i];
+
+        assert_string_equal(one->path, other->path);
+        assert_string_equal(one->filename, other->filename);
+        assert_string_equal(one->commit_hash, other->commit_hash);
+        assert_string_equal(one->etag, other->etag);
+        assert_string_equal(one->rule, other->rule);
+        assert_int_equal(one->size_bytes, other->size_bytes);
+        assert_int_equal(one->source, HC_SOURCE_CACHE);
+    }
+}
+
+static void a_list_of_files_is_that_of_a_look(void **state)
+{
+    struct fixture *f = *state;
+    const char *patterns[] = {"*.json"};
+    struct hc_snapshot_request request = {.repo = {.id = "org/model"},
+                                          .allow_patterns = patterns,
+                                          .list_files = true};
+
+    for (request.allow_count = 0; request.allow_count <= 1; request.allow_count++) {
+        struct hc_snapshot looked, remembered;
+
+        assert_int_equal(hc_resolve_snapshot_cached(f->resolver, &request, &looked,
+                                                    &f->err),
+                         1);
+        assert_true(looked.listed > 0);
+        assert_int_equal(hc_resolve_snapshot_remembered(f->resolver, &request,
+                                                        &remembered, &f->err),
+                         1);
+        assert_same_files(&remembered, &looked);
+        hc_snapshot_clear(&remembered);
+        hc_snapshot_clear(&looked);
+    }
+}
+
+/* Whatever a thread that answers hits would have to write: 101 files are too many. */
+static void a_long_list_of_files_is_not_remembered(void **state)
 {
     struct fixture *f = *state;
     struct hc_snapshot_request request = {.repo = {.id = "org/model"}};
+    struct hc_snapshot snapshot;
+    char name[32], commit[HC_COMMIT_SIZE];
 
-    look_at_snapshot(f, &request);
-    assert_int_equal(remember_snapshot(f, &request), 1);
-    request.list_files = true;
-    assert_int_equal(remember_snapshot(f, &request), 0);
+    for (unsigned count = 100; count <= 101; count++) {
+        for (unsigned i = 0; i < count; i++) {
+            (void)snprintf(name, sizeof name, "file-%u", i);
+            test_hub_add(f->hub, name, "{}", 2, false);
+        }
+        (void)snprintf(name, sizeof name, "models/org/with-%u", count);
+        request.repo.id = name + strlen("models/");
+        test_hub_commit(f->hub, name, "main", commit);
+        request.list_files = false;
+        assert_int_equal(hc_resolve_snapshot(f->resolver, &request, NULL, &snapshot,
+                                             &f->err),
+                         0);
+        hc_snapshot_clear(&snapshot);
+        look_at_snapshot(f, &request);
+        make_volume_slow(f); /* in spite of so many quick looks */
+        assert_int_equal(remember_snapshot(f, &request), 1);
+        request.list_files = true;
+        assert_int_equal(remember_snapshot(f, &request), count <= 100);
+    }
 }
 
 static void an_incomplete_snapshot_is_not_remembered(void **state)
@@ -528,7 +587,8 @@ int main(void)
         test(a_proof_is_remembered_for_its_patterns),
         test(a_proof_answers_with_a_look_at_the_ref_alone),
         test(no_two_selections_share_a_proof),
-        test(a_list_of_files_is_not_remembered),
+        test(a_list_of_files_is_that_of_a_look),
+        test(a_long_list_of_files_is_not_remembered),
         test(an_incomplete_snapshot_is_not_remembered),
         test(a_proof_does_not_outlive_its_listing),
         test(patterns_that_are_too_long_to_remember_are_looked_at),

@@ -6,13 +6,14 @@
  */
 #include <test.h>
 
+#include <base/cancellation.h>
 #include <base/error.h>
 #include <server/recent_answers.h>
 
 #include <stdio.h>
 #include <string.h>
 
-enum { NOW = 1000, METHOD = 3 };
+enum { NOW = 1000, METHOD = 3, POLICY = 5 };
 
 struct fixture {
     struct hc_recent_answers *recent;
@@ -50,8 +51,11 @@ static int recent_tear_down(void **state)
 
 static struct hc_recent_key key_of(const char *request)
 {
-    return (struct hc_recent_key){METHOD, hc_keyed_hash_of("alice"),
-                                  (const uint8_t *)request, strlen(request)};
+    return (struct hc_recent_key){.method = METHOD,
+                                  .policy = POLICY,
+                                  .caller = hc_keyed_hash_of("alice"),
+                                  .bytes = (const uint8_t *)request,
+                                  .size = strlen(request)};
 }
 
 /* Until this process writes to `path`. */
@@ -105,6 +109,36 @@ static void an_answer_is_for_its_method_caller_and_bytes_only(void **state)
     assert_false(is_kept_by(f, &key, NOW));
     key.caller = hc_keyed_hash_of(NULL);
     assert_false(is_kept_by(f, &key, NOW));
+    key = key_of("request");
+    key.policy++;
+    assert_false(is_kept_by(f, &key, NOW));
+}
+
+/* Whether or not it may be given again. */
+static void an_equal_answer_is_known_for_a_second(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_reuse none = {0};
+    const struct hc_recent_key other = key_of("other");
+    struct hc_recent_key key = key_of("request");
+    int64_t before_ns = hc_monotonic_ns();
+    uint8_t *room;
+    HC_AUTO(hc_answer) *equal = hc_answer_new_room(4, &room);
+
+    memcpy(room, "path", 4);
+    assert_false(hc_recent_answers_have(f->recent, &key, equal, before_ns));
+    keep(f, "request", &none);
+    assert_true(hc_recent_answers_have(f->recent, &key, equal, before_ns));
+    assert_false(hc_recent_answers_have(f->recent, &other, equal, before_ns));
+    assert_true(
+        hc_recent_answers_have(f->recent, &key, equal, before_ns + HC_RECENT_NS - 1));
+    assert_false(
+        hc_recent_answers_have(f->recent, &key, equal, hc_monotonic_ns() + HC_RECENT_NS));
+    key.policy++;
+    assert_false(hc_recent_answers_have(f->recent, &key, equal, before_ns));
+    key.policy--;
+    room[0]++;
+    assert_false(hc_recent_answers_have(f->recent, &key, equal, before_ns));
 }
 
 static void an_answer_ends_when_this_process_writes_to_a_path_of_it(void **state)
@@ -133,7 +167,7 @@ static void an_answer_ends_with_its_time(void **state)
     assert_false(is_kept(f, "request", end));
 }
 
-static void an_answer_without_facts_or_that_is_over_is_not_kept(void **state)
+static void an_answer_without_facts_or_that_is_over_is_not_given(void **state)
 {
     struct fixture *f = *state;
     struct hc_reuse reuse = {0};
@@ -143,7 +177,7 @@ static void an_answer_without_facts_or_that_is_over_is_not_kept(void **state)
     reuse = reuse_of(f, "a");
     hc_reuse_limit(&reuse, 1);
     keep(f, "request", &reuse);
-    assert_false(is_kept(f, "request", 0));
+    assert_false(is_kept(f, "request", NOW));
 }
 
 static void a_new_answer_replaces_the_one_of_its_slot(void **state)
@@ -186,9 +220,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         test(an_answer_is_for_its_method_caller_and_bytes_only),
+        test(an_equal_answer_is_known_for_a_second),
         test(an_answer_ends_when_this_process_writes_to_a_path_of_it),
         test(an_answer_ends_with_its_time),
-        test(an_answer_without_facts_or_that_is_over_is_not_kept),
+        test(an_answer_without_facts_or_that_is_over_is_not_given),
         test(a_new_answer_replaces_the_one_of_its_slot),
         test(a_large_request_or_answer_is_not_kept),
     };

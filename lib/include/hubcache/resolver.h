@@ -370,7 +370,8 @@ HC_PUBLIC int hc_resolve_snapshot_cached(struct hc_resolver *resolver,
  * request fails in any case. No system call: callable where nothing may wait. See
  * `confirm_after_ms` of <hubcache/settings.h> for how old an answer may be. An answer
  * that is about to be too old is looked at again by a thread of the resolver. Lists of
- * the files of a snapshot are not remembered, nor anything when there are local roots.
+ * more than a hundred files of a snapshot are not remembered, nor anything when there are
+ * local roots.
  */
 HC_PUBLIC int hc_resolve_file_remembered(struct hc_resolver *resolver,
                                          const struct hc_file_request *request,
