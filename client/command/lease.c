@@ -200,28 +200,30 @@ static int lease_print_done(const struct lease_options *options, const char *key
     return hc_output_print_json(line, err);
 }
 
-static int lease_renew(struct hc_client *client, const struct lease_options *options,
-                       struct hc_error *err)
+/* The failure of the command is the first one; the others are notes. */
+static int lease_change_each(struct hc_client *client,
+                             const struct lease_options *options, bool is_renewal,
+                             struct hc_error *err)
 {
     int64_t duration_ms =
         options->duration_ms ? options->duration_ms : RENEWAL_DEFAULT_MS;
+    size_t failed = 0;
 
     for (size_t i = 1; i < options->base.argument_count; i++) {
-        if (hc_client_renew_lease(client, options->base.arguments[i], duration_ms, err) <
-            0)
-            return -1;
-    }
-    return lease_print_done(options, "renewed", err);
-}
+        const char *id = options->base.arguments[i];
+        struct hc_error failure;
 
-static int lease_release(struct hc_client *client, const struct lease_options *options,
-                         struct hc_error *err)
-{
-    for (size_t i = 1; i < options->base.argument_count; i++) {
-        if (hc_client_release_lease(client, options->base.arguments[i], err) < 0)
-            return -1;
+        if ((is_renewal ? hc_client_renew_lease(client, id, duration_ms, &failure)
+                        : hc_client_release_lease(client, id, &failure)) == 0)
+            continue;
+        if (failed++ == 0)
+            *err = failure;
+        else
+            hc_output_print_note(failure.message);
     }
-    return lease_print_done(options, "released", err);
+    return failed > 0
+               ? -1
+               : lease_print_done(options, is_renewal ? "renewed" : "released", err);
 }
 
 /* --- the command -------------------------------------------------------------------- */
@@ -240,8 +242,7 @@ static int lease_run(struct hc_client *client, void *input, struct hc_error *err
         return hc_fail_field(err, HC_INVALID_OPTIONS, "lease_id",
                              "the id of a lease is missing; `hubcache lease ls` and "
                              "--json of `hubcache snapshot` show it");
-    return strcmp(action, "renew") == 0 ? lease_renew(client, options, err)
-                                        : lease_release(client, options, err);
+    return lease_change_each(client, options, strcmp(action, "renew") == 0, err);
 }
 
 static error_t lease_option_parse(int key, char *arg, struct argp_state *state)

@@ -77,6 +77,8 @@ static int unknown_refuse(const char *name)
     hc_subcommand_names(names);
     (void)fprintf(stderr, "hubcache: '%s' is not a command: write %s or help\n", name,
                   names);
+    if (strcmp(name, "cache") == 0)
+        (void)fputs("hubcache: what `hf cache ls` does is `hubcache ls`\n", stderr);
     return HC_EXIT_USAGE;
 }
 

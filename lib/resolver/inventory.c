@@ -9,17 +9,20 @@
 #include <base/free_space.h>
 #include <base/hash.h>
 #include <base/parallel.h>
+#include <base/text.h>
 #include <cache/memo.h>
 #include <cache/ref.h>
 #include <cache/usage.h>
 #include <cache/walk.h>
 #include <claim/claim_record.h>
+#include <hub/shared_query.h>
 #include <maintenance/file_inventory.h>
 #include <maintenance/inventory.h>
 #include <maintenance/names_ahead.h>
 #include <maintenance/page.h>
 #include <policy/patterns.h>
 
+#include <inttypes.h>
 #include <string.h>
 
 enum {
@@ -115,6 +118,65 @@ static bool repo_selection_lists(void *ctx, const struct hc_repo *repo)
     return repo_selection_has(ctx, repo, &unused) == 1;
 }
 
+/* What one caller of hc_resolver_measure_usage() waits for. */
+struct usage_measuring {
+    struct repo_selection *selection;
+    struct hc_cancellation *cancellation;
+};
+
+/* The `run` of a shared query. */
+static int usage_scan(void *ctx, void *answer, struct hc_error *err)
+{
+    struct usage_measuring *measuring = ctx;
+    const struct hc_usage_filter filter = {repo_selection_lists, measuring->selection};
+
+    return hc_usage_list(measuring->selection->resolver->cache, &filter,
+                         measuring->cancellation, answer, err);
+}
+
+/* The copy has no repos when memory is short. */
+static void usage_copy(void *to, const void *from)
+{
+    const struct hc_usage *usage = from;
+    struct hc_usage *copy = to;
+
+    *copy = *usage;
+    copy->repos = usage->repos ? calloc(usage->listed + 1, sizeof *copy->repos) : NULL;
+    if (copy->repos)
+        memcpy(copy->repos, usage->repos, usage->listed * sizeof *copy->repos);
+}
+
+static void usage_drop(void *answer)
+{
+    hc_usage_clear(answer);
+}
+
+/* Callers that select the same repos, and see all of these, share a scan. */
+static int usage_measure(struct usage_measuring *measuring, struct hc_usage *usage,
+                         struct hc_error *err)
+{
+    const struct hc_repos_request *request = measuring->selection->request;
+    struct hc_resolver *resolver = measuring->selection->resolver;
+    const struct hc_hub_credentials credentials = {.cancellation =
+                                                       measuring->cancellation};
+    char name[sizeof "usage of " + 16];
+    const struct hc_shared_query query = {.name = name,
+                                          .credentials = &credentials,
+                                          .answer_size = sizeof *usage,
+                                          .run = usage_scan,
+                                          .ctx = measuring,
+                                          .copy = usage_copy,
+                                          .drop = usage_drop};
+
+    if (!hc_policy_may_see_all(&resolver->policy, request->options.identity))
+        return usage_scan(measuring, usage, err);
+    (void)hc_format(name, sizeof name, "usage of %016" PRIx64,
+                    repos_request_hash(request));
+    if (hc_shared_query_run(&resolver->queries, &query, usage, err) < 0)
+        return -1;
+    return usage->listed > 0 && !usage->repos ? hc_fail_memory(err) : 0;
+}
+
 int hc_resolver_measure_usage(struct hc_resolver *resolver,
                               const struct hc_repos_request *request,
                               struct hc_cancellation *cancellation,
@@ -122,11 +184,11 @@ int hc_resolver_measure_usage(struct hc_resolver *resolver,
 {
     HC_AUTO_VALUE(repo_selection)
     selection = {.resolver = resolver, .request = request};
-    const struct hc_usage_filter filter = {repo_selection_lists, &selection};
+    struct usage_measuring measuring = {&selection, cancellation};
 
     *usage = (struct hc_usage){0};
     if (repo_selection_open(&selection, cancellation, err) < 0 ||
-        hc_usage_list(resolver->cache, &filter, cancellation, usage, err) < 0)
+        usage_measure(&measuring, usage, err) < 0)
         return -1;
     hc_free_space_get_bounds(hc_cache_free_space(resolver->cache), &usage->limit_bytes,
                              &usage->floor_bytes);

@@ -82,6 +82,14 @@ def test_a_lease_is_listed_renewed_and_released(server, cache):
     assert hubcache("lease", "renew", answer["lease_id"], "--for", "0", server=server).returncode == 2
 
 
+def test_one_wrong_id_does_not_keep_the_others(server):
+    first, second = lease(server, "30m")["lease_id"], lease(server, "30m")["lease_id"]
+    result = hubcache("lease", "renew", first, "x", second, "y", "--for", "2h", server=server)
+    assert result.returncode == 2 and result.stderr.count("is none that hubcache gives") == 2
+    assert hubcache("lease", "release", first, "x", second, server=server).returncode == 2
+    assert not listed(server)
+
+
 def test_the_output_is_the_path_and_the_lease_is_told_on_standard_error(server):
     result = hubcache("snapshot", MODEL, "-q", "--lease", "1h", server=server)
     (path,) = lines(result)

@@ -451,6 +451,7 @@ def test_ls_lists_revisions_and_files(maker, offline):
     (["ls", "--limit", "-1"], 2, "no number of entries"),
     (["ls", "--files"], 2, "--files needs one repo"),
     (["ls", "a/b/c"], 2, "names no repo"),
+    (["cache", "ls"], 2, "is `hubcache ls`"),
     (["ls", "org/none"], 3, "the cache has no model 'org/none'"),
     (["ls", "a/small@v7"], 3, "at revision v7"),
     (["du", "org/none"], 3, "has no such repo"),

@@ -61,7 +61,8 @@ HC_PUBLIC int hc_resolver_scan_usage(const struct hc_resolver *resolver,
 /*
  * The same without pauses, for a caller that waits for it. The repos that it lists are
  * those that `request` selects (<hubcache/inventory.h>; its page is not used); all else
- * is about the whole cache. -1: INVALID_PATTERN, too.
+ * is about the whole cache. Callers that ask for the same at the same time share a scan.
+ * -1: INVALID_PATTERN, too.
  */
 HC_PUBLIC int hc_resolver_measure_usage(struct hc_resolver *resolver,
                                         const struct hc_repos_request *request,
