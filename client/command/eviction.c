@@ -51,7 +51,7 @@ static int evict_print(const struct hc_removal_output *output,
     if (response->missing_bytes == 0)
         return 0;
     hc_bytes_format(missing, response->missing_bytes);
-    (void)hc_format(note, sizeof note, "%s are missing: all else is in use", missing);
+    (void)hc_format(note, sizeof note, "%s are missing: nothing else may go", missing);
     hc_output_print_note(note);
     return 0;
 }
