@@ -62,13 +62,19 @@ static unsigned page_write_metrics(struct hc_http *http, const struct hc_identit
 static void write_policy_error(struct hc_policy_file *policy, FILE *out)
 {
     struct hc_policy_state state;
+    char *rest;
 
     if (!policy)
         return;
     hc_policy_file_state(policy, &state);
-    if (state.error[0])
-        (void)fputs("the newer policy is wrong, and the old one holds: see the log\n",
-                    out);
+    if (!state.error[0])
+        return;
+    rest = strstr(state.error, ": ");
+    if (rest)
+        *rest = '\0';
+    (void)fprintf(out,
+                  "the newer policy is wrong, and the old one holds: see the log (%s)\n",
+                  state.error);
 }
 
 /* For probes: a server that stops is not ready, although it still answers calls. */

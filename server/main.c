@@ -10,6 +10,7 @@
 #include "listener.h"
 #include "log.h"
 #include "options.h"
+#include "policy_file.h"
 #include "process_end.h"
 #include "rpc.h"
 #include "sandbox.h"
@@ -75,6 +76,8 @@ static int program_check(const struct hc_options *options)
     }
     if (options->audit_log && hc_audit_check(options->audit_log, &err) < 0)
         return program_fail(&err, EXIT_BAD_OPTIONS);
+    if (options->settings.policy_file)
+        hc_policy_file_warn(options->settings.policy_file);
     (void)puts("configuration ok");
     hc_options_print(options, stdout);
     return EXIT_SUCCESS;

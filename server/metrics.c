@@ -10,6 +10,7 @@
 #include "metrics.h"
 
 #include "caller_counts.h"
+#include "denial_counts.h"
 #include "exposition.h"
 #include "gauges.h"
 #include "histogram.h"
@@ -58,6 +59,7 @@ struct hc_metrics {
         struct hc_histogram durations[OUTCOME_COUNT];
     } methods[HC_RPC_METHODS_MAX];
     struct hc_caller_counts *callers;
+    struct hc_denial_counts denials;
     atomic_uint_least64_t accepted[KINDS_MAX], refused; /* callers */
     atomic_uint_least64_t hits, misses;
     atomic_uint_least64_t by_source[SOURCES_MAX]; /* answers */
@@ -81,6 +83,7 @@ struct hc_metrics *hc_metrics_new(struct hc_error *err)
         return NULL;
     }
     metrics->started_s = (int64_t)time(NULL);
+    (void)pthread_mutex_init(&metrics->denials.lock, NULL);
     metrics->callers = hc_caller_counts_new(err);
     return metrics->callers ? hc_take(&metrics) : NULL;
 }
@@ -90,6 +93,7 @@ void hc_metrics_free(struct hc_metrics *metrics)
     if (!metrics)
         return;
     hc_caller_counts_free(metrics->callers);
+    (void)pthread_mutex_destroy(&metrics->denials.lock);
     free(metrics);
 }
 
@@ -145,6 +149,8 @@ void hc_metrics_add_request(struct hc_metrics *metrics, const struct hc_request 
     unsigned number = request->method_number;
     enum outcome outcome = code_outcome(answer->code);
 
+    if (answer->reason == HC_POLICY_DENIED)
+        hc_denial_counts_add(&metrics->denials, request->facts.rule);
     atomic_store_explicit(&metrics->methods[number].path, request->method,
                           memory_order_relaxed);
     if (answer->code != 0 && answer->reason == HC_OK)
@@ -306,6 +312,7 @@ static void write_callers(struct hc_metrics *metrics, FILE *out)
                           "accepted", count);
     }
     hc_caller_counts_write(metrics->callers, out);
+    hc_denial_counts_write(&metrics->denials, out);
 }
 
 static void write_answers(struct hc_metrics *metrics, FILE *out)

@@ -11,8 +11,13 @@
 #include <base/error.h>
 #include <base/text.h>
 
+#include <errno.h>
+#include <policy/policy.h>
+#include <policy/rules_file.h>
+#include <resolver/resolver.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 struct hc_policy_file {
     struct hc_resolver *resolver;
@@ -25,6 +30,36 @@ struct hc_policy_file {
         struct hc_policy_state state;
     } shared;
 };
+
+/* It may be there at the first request: a secret that is mounted later, or a check on
+ * another machine. */
+static void rules_warn(const struct hc_rules *rules, const char *path)
+{
+    for (size_t i = 0; rules && i < rules->count; i++) {
+        const struct hc_rule *rule = &rules->items[i];
+
+        if (rule->token_file && access(rule->token_file, R_OK) < 0)
+            HC_LOG(HC_LOG_WARN, "token file of a rule of the policy cannot be read",
+                   HC_TEXT("policy", path), HC_NUMBER("line", rule->line),
+                   HC_TEXT("rule", rule->name), HC_TEXT("file", rule->token_file),
+                   HC_TEXT("error", strerrordesc_np(errno)));
+    }
+}
+
+void hc_policy_file_warn(const char *path)
+{
+    struct hc_error unused;
+    HC_AUTO(hc_rules) *rules = hc_rules_read(path, &unused);
+
+    rules_warn(rules, path);
+}
+
+static void policy_warn(const struct hc_policy_file *file)
+{
+    HC_AUTO(hc_rules) *rules = hc_policy_hold_rules(hc_resolver_policy(file->resolver));
+
+    rules_warn(rules, file->reading.watched.path);
+}
 
 struct hc_policy_file *hc_policy_file_open(struct hc_resolver *resolver, const char *path,
                                            struct hc_error *err)
@@ -41,7 +76,10 @@ struct hc_policy_file *hc_policy_file_open(struct hc_resolver *resolver, const c
     (void)pthread_mutex_init(&file->reading.lock, NULL);
     (void)pthread_mutex_init(&file->shared.lock, NULL);
     (void)hc_watched_file_has_changed(&file->reading.watched);
-    return hc_resolver_load_policy(resolver, err) < 0 ? NULL : hc_take(&file);
+    if (hc_resolver_load_policy(resolver, err) < 0)
+        return NULL;
+    policy_warn(file);
+    return hc_take(&file);
 }
 
 void hc_policy_file_close(struct hc_policy_file *file)
@@ -86,6 +124,7 @@ static int file_read(struct hc_policy_file *file, struct hc_error *err)
     }
     (void)state_note(file, NULL);
     HC_LOG(HC_LOG_INFO, "policy read again", HC_TEXT("file", path));
+    policy_warn(file);
     return 0;
 }
 

@@ -26,6 +26,9 @@ int hc_policy_file_read(struct hc_policy_file *file, struct hc_error *err);
 /* Reads it if it has changed since the last look or reading. */
 void hc_policy_file_look(struct hc_policy_file *file);
 
+/* Logs which token files of the policy's rules cannot be read. */
+void hc_policy_file_warn(const char *path);
+
 struct hc_policy_state {
     int64_t since_s;           /* when the policy that holds was read */
     uint64_t replaced, failed; /* since the start: how often it was, or was wrong */

@@ -45,6 +45,7 @@ int hc_size_parse(const char *text, uint64_t *bytes)
     static const struct unit units[] = {
         {"", 1},
         {"k", 1000},
+        {"K", 1000},
         {"M", UINT64_C(1000) * 1000},
         {"G", UINT64_C(1000) * 1000 * 1000},
         {"T", UINT64_C(1000) * 1000 * 1000 * 1000},

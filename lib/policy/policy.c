@@ -389,8 +389,12 @@ int hc_token_choose(const struct hc_settings *settings, const char *caller_token
 
 int hc_token_read(const char *path, char token[HC_TOKEN_MAX + 1], struct hc_error *err)
 {
-    atomic_bool had_token = true;
-
     token[0] = '\0';
-    return token_read_file(path, &had_token, token, err);
+    if (token_read_file(path, NULL, token, err) < 0)
+        return -1;
+    if (token[0])
+        return 0;
+    (void)hc_fail(err, HC_INTERNAL,
+                  "token file '%s' of a rule of the policy is missing or empty", path);
+    return token_fail_temporarily(err);
 }

@@ -73,7 +73,7 @@ struct hc_named_revision {
     char *repo_id;
     enum hc_repo_type type; /* never HC_REPO_DEFAULT */
     char *revision;
-    unsigned line;
+    unsigned line, column;
 };
 
 /* What the blobs that these callers have had fetched may take up, all together. */

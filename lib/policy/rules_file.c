@@ -164,7 +164,8 @@ static int keep_add(struct hc_yaml_reader *yaml, void *target, struct hc_error *
         return -1;
     rules->keep = items;
     kept = &items[rules->keep_count++];
-    kept->line = hc_yaml_place(yaml).line;
+    kept->line = start.line;
+    kept->column = start.column;
     if (hc_yaml_read_mapping(yaml, named_keys, 1, kept, err) < 0 ||
         named_complete(kept, err) < 0)
         return -1;
@@ -188,6 +189,7 @@ static int aliases_add(struct hc_yaml_reader *yaml, void *target, struct hc_erro
     rules->aliases = items;
     alias = &items[rules->alias_count++];
     alias->line = hc_yaml_place(yaml).line;
+    alias->column = hc_yaml_place(yaml).column;
     if (repo_id_read(yaml, &alias->name, err) < 0)
         return -1;
     for (const struct hc_named_revision *other = items; other < alias; other++) {
@@ -269,13 +271,53 @@ static int rules_check_aliases(const struct hc_rules *rules,
     for (size_t i = 0; i < rules->alias_count; i++) {
         const struct hc_named_revision *alias = &rules->aliases[i];
         const struct hc_target target = {.id = alias->repo_id, .type = alias->type};
-        const struct hc_yaml_place place = {.line = alias->line, .column = 1};
+        const struct hc_yaml_place place = {alias->line, alias->column};
         const struct hc_named_revision *other;
 
         if (hc_rules_find_alias(rules, &target, &other, err) == 1)
             return hc_yaml_fail_at(yaml, place, err,
                                    "'%s' stands for '%s', which is an alias", alias->name,
                                    alias->repo_id);
+    }
+    return 0;
+}
+
+/* What is kept by the name of an alias is what that stands for. */
+static int kept_replace_alias(struct hc_named_revision *kept,
+                              const struct hc_rules *rules, struct hc_error *err)
+{
+    const struct hc_target target = {.id = kept->repo_id,
+                                     .type = kept->type,
+                                     .revision = kept->revision};
+    const struct hc_named_revision *alias;
+    int found = hc_rules_find_alias(rules, &target, &alias, err);
+    char *repo_id, *revision;
+
+    if (found < 1)
+        return found;
+    repo_id = hc_text_copy(alias->repo_id, err);
+    revision = repo_id ? hc_text_copy(alias->revision, err) : NULL;
+    if (!revision) {
+        free(repo_id);
+        return -1;
+    }
+    free(kept->repo_id);
+    free(kept->revision);
+    kept->repo_id = repo_id;
+    kept->revision = revision;
+    return 0;
+}
+
+static int rules_replace_kept(const struct hc_rules *rules,
+                              const struct hc_yaml_reader *yaml, struct hc_error *err)
+{
+    for (size_t i = 0; i < rules->keep_count; i++) {
+        struct hc_named_revision *kept = &rules->keep[i];
+        const struct hc_yaml_place place = {kept->line, kept->column};
+        struct hc_error cause;
+
+        if (kept_replace_alias(kept, rules, &cause) < 0)
+            return hc_yaml_fail_at(yaml, place, err, "%s", cause.message);
     }
     return 0;
 }
@@ -287,7 +329,8 @@ struct hc_rules *hc_rules_parse(const char *text, size_t size, const char *name,
     HC_AUTO(hc_rules) *rules = yaml ? hc_rules_new(err) : NULL;
 
     if (!rules || hc_yaml_read_document(yaml, file_keys, 1, rules, err) < 0 ||
-        hc_rules_compile(rules, err) < 0 || rules_check_aliases(rules, yaml, err) < 0)
+        hc_rules_compile(rules, err) < 0 || rules_check_aliases(rules, yaml, err) < 0 ||
+        rules_replace_kept(rules, yaml, err) < 0)
         return NULL;
     return hc_take(&rules);
 }

@@ -143,6 +143,16 @@ def test_a_wrong_endpoint_is_refused_with_its_position(cache, policy):
     assert f"{policy.path}:5:13: " in done.stdout + done.stderr
 
 
+def test_a_token_file_that_is_missing_is_told(cache, policy, tmp_path):
+    policy.swap("version: 1\nrules:\n- name: acme\n  action: allow\n"
+                f"  token_file: {tmp_path}/none\n")
+    done = subprocess.run([program("hubcached"), "--check-config", "--policy", str(policy.path),
+                           "--cache-dir", str(cache)], capture_output=True, text=True,
+                          timeout=TIMEOUT, env=CLEAN)
+    assert done.returncode == 0
+    assert f"{tmp_path}/none" in done.stderr and "acme" in done.stderr
+
+
 def test_callers_have_what_their_rules_say(hub, serve, cache, tmp_path, tokens):
     path = tmp_path / "policy.yaml"
     path.write_text("version: 1\ndefault: deny\nrules:\n"
@@ -261,7 +271,8 @@ def test_a_swapped_policy_takes_effect_and_a_wrong_one_does_not(hub, serve, cach
     policy.swap("version: 1\nrules: wrong\n")
     wait_until(lambda: "policy.yaml:2:8" in server.log(), "the log tells of the wrong policy")
     assert denies(server, "config.json")
-    assert "policy" in page("/healthz")
+    assert f"({policy.path}:2:8)" in page("/healthz")
+    assert 'hubcache_policy_denials_total{rule="no-bin"}' in page("/metrics")
     assert "hubcache_policy_file_in_use 0" in page("/metrics")
     assert "policy.yaml:2:8" in json.loads(page("/status.json"))["server"]["policy"]["error"]
 

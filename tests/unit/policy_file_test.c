@@ -100,7 +100,10 @@ static const struct flaw {
      "4:3", "twice"},
     {"version: 1\naliases:\n  a: {repo: b, revision: v1}\n"
      "  b: {repo: org/x, revision: v1}\n",
-     "3:1", "is an alias"},
+     "3:3", "is an alias"},
+    {"version: 1\naliases: {b: {repo: org/x, revision: v1}}\n"
+     "keep:\n- {repo: b, revision: v2}\n",
+     "4:3", "'b' is an alias"},
     {"version: 1\nquotas: [{callers: [a]}]\n", "2:10", "'bytes' is missing"},
     {"version: 1\nquotas: [{bytes: 1T}]\n", "2:10", "'callers' is missing"},
     {"version: 1\nkeep: [{revision: main}]\n", "2:8", "'repo' is missing"},

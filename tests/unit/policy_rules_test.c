@@ -280,6 +280,19 @@ static void an_alias_is_found_by_its_name_and_type(void **state)
     assert_int_equal(hc_rules_find_alias(NULL, &rows[0].target, &alias, &err), 0);
 }
 
+static void an_alias_can_be_kept(void **state)
+{
+    HC_AUTO(hc_rules) *rules = parse("version: 1\n"
+                                     "aliases: {prod: {repo: org/name, revision: v1}}\n"
+                                     "keep: [{repo: prod}, {repo: org/prod}]\n");
+
+    (void)state;
+    assert_string_equal(rules->keep[0].repo_id, "org/name");
+    assert_string_equal(rules->keep[0].revision, "v1");
+    assert_string_equal(rules->keep[1].repo_id, "org/prod");
+    assert_string_equal(rules->keep[1].revision, "main");
+}
+
 static void quotas_and_kept_revisions_are_as_in_the_file(void **state)
 {
     HC_AUTO(hc_rules) *rules = parse(issue_policy);
@@ -533,6 +546,7 @@ int main(void)
         cmocka_unit_test(a_rule_decides_behind_a_thousand_others),
         cmocka_unit_test(probes_change_no_decision),
         cmocka_unit_test(an_alias_is_found_by_its_name_and_type),
+        cmocka_unit_test(an_alias_can_be_kept),
         cmocka_unit_test(quotas_and_kept_revisions_are_as_in_the_file),
         cmocka_unit_test(the_longest_retention_of_the_rules_for_a_revision_counts),
         cmocka_unit_test(administrators_are_those_of_a_rule_unless_nothing_says_so),
