@@ -273,6 +273,20 @@ int hc_cache_snapshot_path(char out[PATH_MAX], const struct hc_repo *repo,
     return 0;
 }
 
+const char *hc_cache_parse_snapshot_path(const char *cache_path, struct hc_repo *repo)
+{
+    static const char middle[] = "/snapshots/";
+    const char *end = strstr(cache_path, middle);
+    char folder[HC_REPO_FOLDER_MAX + 1];
+
+    return end &&
+                   hc_format(folder, sizeof folder, "%.*s", (int)(end - cache_path),
+                             cache_path) > 0 &&
+                   hc_repo_parse_folder(repo, folder)
+               ? end + sizeof middle - 1
+               : NULL;
+}
+
 /* Checked although most callers have: an etag from the Hub may be any text (§1.2). */
 int hc_cache_blob_path(char out[PATH_MAX], const struct hc_blob_id *blob,
                        struct hc_error *err)

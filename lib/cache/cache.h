@@ -82,6 +82,10 @@ bool hc_cache_has_no_symlinks(const struct hc_cache *cache);
 int hc_cache_snapshot_path(char out[PATH_MAX], const struct hc_repo *repo,
                            const char *commit, const char *path, struct hc_error *err);
 
+/* The reverse: the repo of a path below its snapshots/, and what follows that:
+ * "<commit>[/<path>]", unchecked. NULL: it is no such path. */
+const char *hc_cache_parse_snapshot_path(const char *cache_path, struct hc_repo *repo);
+
 /* "<folder>/blobs/<etag>". */
 int hc_cache_blob_path(char out[PATH_MAX], const struct hc_blob_id *blob,
                        struct hc_error *err);

@@ -15,7 +15,6 @@
 #include <cache/blob_lock.h>
 #include <cache/fetched.h>
 #include <cache/memo.h>
-#include <cache/occupancy.h>
 #include <cache/tree_cache.h>
 #include <cache/walk.h>
 #include <claim/claim_record.h>
@@ -26,7 +25,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static const char quarantine_path[] = ".hubcache/quarantine";
 static const char payload_folder[] = "blobs"; /* as below the cache root */
 
 enum {
@@ -104,15 +102,12 @@ int hc_quarantine_find_pointers(const struct hc_cache *cache, const struct hc_re
  * of snapshots that have it, counts no more. */
 static void pointer_forget(const struct hc_cache *cache, const char *pointer)
 {
-    char folder[HC_REPO_FOLDER_MAX + 1], commit[HC_COMMIT_SIZE];
-    const char *end = strstr(pointer, "/snapshots/");
+    char commit[HC_COMMIT_SIZE];
     struct hc_repo repo;
+    const char *end = hc_cache_parse_snapshot_path(pointer, &repo);
 
     hc_memo_forget(hc_cache_memo(cache), pointer);
-    if (end &&
-        hc_format(folder, sizeof folder, "%.*s", (int)(end - pointer), pointer) > 0 &&
-        hc_format(commit, sizeof commit, "%.40s", end + strlen("/snapshots/")) > 0 &&
-        hc_repo_parse_folder(&repo, folder))
+    if (end && hc_format(commit, sizeof commit, "%.40s", end) > 0)
         hc_tree_end_term(cache, &repo, commit);
 }
 
@@ -190,7 +185,7 @@ bool hc_quarantine_has(const struct hc_cache *cache, const struct hc_repo *repo,
                        const char *commit, const char *path)
 {
     const char *const folders[] = {repo->folder, payload_folder};
-    HC_AUTO_CLOSE int dir = hc_directory_open(hc_cache_fd(cache), quarantine_path);
+    HC_AUTO_CLOSE int dir = hc_directory_open(hc_cache_fd(cache), HC_QUARANTINE_PATH);
     char pointer[PATH_MAX];
     struct hc_error unused;
 
@@ -220,8 +215,8 @@ static int quarantine_choose_path(const struct hc_cache *cache, const char *fold
     struct stat status;
 
     for (int i = 0; i < NAMES_MAX; i++) {
-        if (hc_format(path, PATH_MAX, "%s/%s/%s.%" PRId64, quarantine_path, folder, name,
-                      now_ms + i) < 0)
+        if (hc_format(path, PATH_MAX, "%s/%s/%s.%" PRId64, HC_QUARANTINE_PATH, folder,
+                      name, now_ms + i) < 0)
             return hc_fail_errno(err, ENAMETOOLONG, "quarantine of '%s'", name);
         if (fstatat(root, path, &status, AT_SYMLINK_NOFOLLOW) < 0)
             return errno == ENOENT || errno == ENOTDIR
@@ -386,6 +381,53 @@ static int payload_move_with_lock(void *ctx, const char *hash, struct hc_error *
     return move->stays ? 0 : payload_move_locked(move, hash, err);
 }
 
+/* ---- what an interrupted process has left ------------------------------------------ */
+
+static bool pointer_dangles(int root, const char *pointer)
+{
+    struct stat status;
+
+    return fstatat(root, pointer, &status, 0) < 0 && hc_file_is_absent(errno);
+}
+
+/* Under the blob's lock: a process that fetches the blob makes its pointer anew. */
+static void pointer_remove_dangling(const struct hc_cache *cache, const char *pointer,
+                                    const char *etag)
+{
+    HC_AUTO(hc_blob_lock) *lock = NULL;
+    int root = hc_cache_fd(cache);
+    struct hc_error unused;
+    struct hc_repo repo;
+
+    if (!hc_cache_parse_snapshot_path(pointer, &repo) ||
+        !pointer_leads_to(root, pointer, etag) || !pointer_dangles(root, pointer) ||
+        blob_lock_take(cache, &(const struct hc_blob_id){repo.folder, etag}, &lock,
+                       &unused) != 1 ||
+        !pointer_dangles(root, pointer))
+        return;
+    (void)unlinkat(root, pointer, 0);
+    pointer_forget(cache, pointer);
+}
+
+void hc_quarantine_complete(const struct hc_cache *cache, int dir, const char *name)
+{
+    HC_AUTO_JSON *record = record_read(dir, name);
+    const json_t *pointers = json_object_get(record, "pointers");
+    const char *etag = json_string_value(json_object_get(record, "etag"));
+    json_t *pointer;
+    size_t i;
+
+    if (!etag || !hc_etag_is_valid(etag))
+        return;
+    json_array_foreach(pointers, i, pointer)
+    {
+        const char *path = json_string_value(pointer);
+
+        if (path && hc_filename_is_safe(path))
+            pointer_remove_dangling(cache, path, etag);
+    }
+}
+
 /* ---- the interface ----------------------------------------------------------------- */
 
 int hc_quarantine_move(const struct hc_cache *cache, const struct hc_repo *repo,
@@ -440,182 +482,4 @@ void hc_quarantine_unlink(const struct hc_cache *cache,
         (void)unlinkat(root, record, 0);
     }
     hc_quarantined_clear(quarantined);
-}
-
-/* A blob in the quarantine; its record is removed with it. */
-struct quarantined_file {
-    char *path; /* below the quarantine */
-    uint64_t bytes;
-    int64_t since_ms;
-};
-
-struct quarantine_listing {
-    struct quarantined_file *files;
-    size_t count, room;
-    uint64_t bytes;
-};
-
-static void quarantine_listing_clear(struct quarantine_listing *listing)
-{
-    for (size_t i = 0; i < listing->count; i++)
-        free(listing->files[i].path);
-    free(listing->files);
-}
-
-HC_DEFINE_AUTO_VALUE(quarantine_listing, quarantine_listing_clear)
-
-static void listing_add(struct quarantine_listing *listing,
-                        const struct hc_directory_walk *walk)
-{
-    enum { BLOCK_SIZE = 512 /* of st_blocks */ };
-    struct stat status;
-    char *path;
-
-    if (listing->count == listing->room) {
-        size_t room = listing->room ? 2 * listing->room : 16;
-        struct quarantined_file *grown =
-            reallocarray(listing->files, room, sizeof *grown);
-
-        if (!grown)
-            return;
-        listing->files = grown;
-        listing->room = room;
-    }
-    path = strdup(walk->path);
-    if (!path || fstatat(walk->dir, walk->name, &status, AT_SYMLINK_NOFOLLOW) < 0) {
-        free(path);
-        return;
-    }
-    listing->files[listing->count++] =
-        (struct quarantined_file){path, (uint64_t)status.st_blocks * BLOCK_SIZE,
-                                  hc_file_time_ms(&status.st_ctim)};
-    listing->bytes += (uint64_t)status.st_blocks * BLOCK_SIZE;
-}
-
-static int compare_ages(const void *left, const void *right)
-{
-    const struct quarantined_file *a = left, *b = right;
-
-    return (a->since_ms > b->since_ms) - (a->since_ms < b->since_ms);
-}
-
-/* All that is in the quarantine, the oldest first. */
-static int quarantine_open(const struct hc_cache *cache,
-                           struct quarantine_listing *listing)
-{
-    int dir = hc_directory_open(hc_cache_fd(cache), quarantine_path);
-
-    if (dir < 0)
-        return -1;
-
-    HC_AUTO_VALUE(hc_directory_walk) walk = hc_directory_walk(dir, ".", 1);
-
-    while (hc_directory_walk_next(&walk)) {
-        if (!S_ISDIR(walk.type))
-            listing_add(listing, &walk);
-    }
-    if (listing->count > 0)
-        qsort(listing->files, listing->count, sizeof *listing->files, compare_ages);
-    return dir;
-}
-
-/* An empty directory of a repo is removed, too; the record is a file of the listing
- * itself. */
-static uint64_t quarantine_remove(int dir, const struct quarantined_file *file)
-{
-    char *slash;
-
-    if (unlinkat(dir, file->path, 0) < 0)
-        return 0;
-    slash = strchr(file->path, '/');
-    if (slash) {
-        *slash = '\0';
-        (void)unlinkat(dir, file->path, AT_REMOVEDIR);
-    }
-    return file->bytes;
-}
-
-static bool pointer_dangles(int root, const char *pointer)
-{
-    struct stat status;
-
-    return fstatat(root, pointer, &status, 0) < 0 && hc_file_is_absent(errno);
-}
-
-/* Under the blob's lock: a process that fetches the blob makes its pointer anew. */
-static void pointer_remove_dangling(const struct hc_cache *cache, const char *pointer,
-                                    const char *etag)
-{
-    const char *end = strstr(pointer, "/snapshots/");
-    HC_AUTO(hc_blob_lock) *lock = NULL;
-    char folder[HC_REPO_FOLDER_MAX + 1];
-    int root = hc_cache_fd(cache);
-    struct hc_error unused;
-    struct hc_repo repo;
-
-    if (!end || !pointer_leads_to(root, pointer, etag) ||
-        !pointer_dangles(root, pointer) ||
-        hc_format(folder, sizeof folder, "%.*s", (int)(end - pointer), pointer) < 0 ||
-        !hc_repo_parse_folder(&repo, folder) ||
-        blob_lock_take(cache, &(const struct hc_blob_id){folder, etag}, &lock, &unused) !=
-            1 ||
-        !pointer_dangles(root, pointer))
-        return;
-    (void)unlinkat(root, pointer, 0);
-    pointer_forget(cache, pointer);
-}
-
-/* A process that died after the rename has left pointers that dangle. A record may say
- * anything: only a path that a pointer can have counts. */
-static void record_complete(const struct hc_cache *cache, int dir, const char *name)
-{
-    HC_AUTO_JSON *record = record_read(dir, name);
-    const json_t *pointers = json_object_get(record, "pointers");
-    const char *etag = json_string_value(json_object_get(record, "etag"));
-    json_t *pointer;
-    size_t i;
-
-    if (!etag || !hc_etag_is_valid(etag))
-        return;
-    json_array_foreach(pointers, i, pointer)
-    {
-        const char *path = json_string_value(pointer);
-
-        if (path && hc_filename_is_safe(path))
-            pointer_remove_dangling(cache, path, etag);
-    }
-}
-
-unsigned hc_quarantine_sweep(const struct hc_cache *cache, int64_t now_ms)
-{
-    HC_AUTO_VALUE(quarantine_listing) listing = {0};
-    HC_AUTO_CLOSE int dir = quarantine_open(cache, &listing);
-    unsigned removed = 0;
-
-    for (size_t i = 0; i < listing.count; i++) {
-        const struct quarantined_file *file = &listing.files[i];
-
-        record_complete(cache, dir, file->path);
-        if (now_ms - file->since_ms < HC_QUARANTINE_AGE_MS &&
-            listing.bytes <= HC_QUARANTINE_BYTES)
-            continue;
-        listing.bytes -= file->bytes;
-        removed += !hc_text_ends(file->path, ".json");
-        (void)quarantine_remove(dir, file);
-    }
-    return removed;
-}
-
-uint64_t hc_quarantine_reclaim(void *cache, const struct hc_space_request *request,
-                               uint64_t bytes, struct hc_space_held *held)
-{
-    HC_AUTO_VALUE(quarantine_listing) listing = {0};
-    HC_AUTO_CLOSE int dir = bytes > 0 ? quarantine_open(cache, &listing) : -1;
-    uint64_t freed = 0;
-
-    (void)request, (void)held; /* nothing in the quarantine is of use to a download */
-    for (size_t i = 0; i < listing.count && freed < bytes; i++)
-        freed += quarantine_remove(dir, &listing.files[i]);
-    hc_occupancy_remove(hc_cache_occupancy(cache), freed);
-    return freed;
 }

@@ -17,23 +17,17 @@
  * A payload of the shared store (§1.9) is moved only if no repo that has it under another
  * name proves it right; then every repo's symlink to it is removed, and its manifest.
  *
- * The quarantine has a limit, HC_QUARANTINE_AGE_MS and HC_QUARANTINE_BYTES, and gives way
- * to any download that needs the room. It counts for nothing else. Callable from any
- * thread.
+ * The quarantine has a limit (quarantine_limit.h). Callable from any thread.
  */
 #ifndef HC_MAINTENANCE_QUARANTINE_H
 #define HC_MAINTENANCE_QUARANTINE_H
 
 #include "blob_check.h"
 
-#include <base/free_space.h>
 #include <base/text.h>
 #include <cache/cache.h>
 
-#include <stdint.h>
-
-#define HC_QUARANTINE_AGE_MS (INT64_C(7) * 24 * 3600 * 1000)
-#define HC_QUARANTINE_BYTES (INT64_C(16) * 1024 * 1024 * 1024)
+#define HC_QUARANTINE_PATH ".hubcache/quarantine"
 
 struct hc_quarantined {
     char path[PATH_MAX];        /* where the blob is now */
@@ -72,13 +66,9 @@ int hc_quarantine_find_pointers(const struct hc_cache *cache, const struct hc_re
 bool hc_quarantine_has(const struct hc_cache *cache, const struct hc_repo *repo,
                        const char *commit, const char *path);
 
-/* Completes what processes that died have begun, and keeps the limit: removes what is too
- * old at `now_ms`, then the oldest. Returns how many blobs it has removed. */
-unsigned hc_quarantine_sweep(const struct hc_cache *cache, int64_t now_ms);
-
-/* A reclaimer (base/free_space.h), whose `cache` is a struct hc_cache: removes the
- * oldest. */
-uint64_t hc_quarantine_reclaim(void *cache, const struct hc_space_request *request,
-                               uint64_t bytes, struct hc_space_held *held);
+/* Completes what a process has begun that died after the rename: removes the pointers
+ * that the record `name` of the open quarantine names, and that dangle. A record may say
+ * anything: only a path that a pointer can have counts. */
+void hc_quarantine_complete(const struct hc_cache *cache, int dir, const char *name);
 
 #endif

@@ -10,6 +10,7 @@
 
 #include "leftovers.h"
 #include "quarantine.h"
+#include "quarantine_limit.h"
 #include "verify_plan.h"
 
 #include <base/size.h>

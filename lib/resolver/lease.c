@@ -81,15 +81,10 @@ static int lease_take_unbarred(struct hc_resolver *resolver,
 static int answered_parse(struct answered *answered, const char *cache_path,
                           struct hc_error *err)
 {
-    static const char middle[] = "/snapshots/";
-    const char *slash = cache_path ? strstr(cache_path, middle) : NULL;
-    const char *commit = slash ? slash + sizeof middle - 1 : "";
-    char folder[HC_REPO_FOLDER_MAX + 1];
+    const char *commit =
+        cache_path ? hc_cache_parse_snapshot_path(cache_path, &answered->repo) : NULL;
 
-    if (slash &&
-        hc_format(folder, sizeof folder, "%.*s", (int)(slash - cache_path), cache_path) >
-            0 &&
-        hc_repo_parse_folder(&answered->repo, folder) &&
+    if (commit &&
         hc_format(answered->commit, sizeof answered->commit, "%.*s",
                   (int)strcspn(commit, "/"), commit) > 0 &&
         hc_commit_is_valid(answered->commit))

@@ -27,7 +27,7 @@
 #include <maintenance/eviction.h>
 #include <maintenance/names_ahead.h>
 #include <maintenance/prune.h>
-#include <maintenance/quarantine.h>
+#include <maintenance/quarantine_limit.h>
 #include <maintenance/removal.h>
 #include <maintenance/scrub.h>
 #include <maintenance/trash.h>

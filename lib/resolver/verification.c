@@ -31,15 +31,10 @@ struct pointed_file {
 /* "<folder>/snapshots/<commit>/<path>". */
 static bool pointed_file_parse(struct pointed_file *file, const char *pointer)
 {
-    static const char snapshots[] = "/snapshots/";
-    const char *end = strstr(pointer, snapshots);
-    char folder[HC_REPO_FOLDER_MAX + 1];
+    const char *end = hc_cache_parse_snapshot_path(pointer, &file->repo);
 
-    if (!end ||
-        hc_format(folder, sizeof folder, "%.*s", (int)(end - pointer), pointer) < 0 ||
-        !hc_repo_parse_folder(&file->repo, folder))
+    if (!end)
         return false;
-    end += sizeof snapshots - 1;
     (void)hc_format(file->commit, sizeof file->commit, "%.40s", end);
     file->path = end + HC_COMMIT_SIZE;
     return hc_commit_is_valid(file->commit) && end[HC_COMMIT_SIZE - 1] == '/';

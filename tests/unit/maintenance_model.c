@@ -9,7 +9,7 @@
 
 #include <maintenance/eviction.h>
 #include <maintenance/prune.h>
-#include <maintenance/quarantine.h>
+#include <maintenance/quarantine_limit.h>
 #include <maintenance/verification.h>
 
 #include <base/text.h>

@@ -9,7 +9,7 @@
 #include "fault.h"
 
 #include <base/text.h>
-#include <maintenance/quarantine.h>
+#include <maintenance/quarantine_limit.h>
 #include <maintenance/verification.h>
 
 #include <errno.h>

@@ -14,6 +14,7 @@
 #include <cache/pointer.h>
 #include <cache/tree_cache.h>
 #include <maintenance/quarantine.h>
+#include <maintenance/quarantine_limit.h>
 #include <maintenance/verification.h>
 #include <repo/tree.h>
 
