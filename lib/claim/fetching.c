@@ -123,6 +123,7 @@ static int scan_add_partial(struct fetching_scan *scan,
         return 0;
     if (!partial_is_young(scan, walk) && !hc_blob_lock_is_held(scan->cache, &blob))
         return 0;
+    scan->fetching->has_foreign = true;
     if (hc_strings_add(&scan->fetching->etags, etag, err) < 0)
         return -1;
     return hc_strings_add(&scan->fetching->partials, walk->name, err);

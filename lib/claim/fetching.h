@@ -26,6 +26,7 @@ struct hc_fetching {
     struct hc_strings etags;
     struct hc_strings partials; /* names of the partial files, as far as they exist */
     bool has_reservation;       /* for several blobs of the repo, that does not wait */
+    bool has_foreign;           /* a partial file that no claim names */
 };
 
 /* -1 also when a directory cannot be read. `fetching` is cleared by the caller in every

@@ -76,7 +76,7 @@ static uint64_t etag_key(const char *etag)
 
 /* A file with several names frees its room with the last of them; which that will be is
  * not known, so each is taken to free a part. */
-static uint64_t file_room(const struct stat *status)
+uint64_t hc_candidate_file_room(const struct stat *status)
 {
     uint64_t names = status->st_nlink > 0 ? status->st_nlink : 1;
 
@@ -114,7 +114,7 @@ static int scan_blobs(struct repo_scan *scan, const struct hc_cache *cache,
         assert(scan->blobs);
         scan->blobs[scan->blob_count++] =
             (struct scanned_blob){.key = etag_key(walk.path),
-                                  .bytes = file_room(&status),
+                                  .bytes = hc_candidate_file_room(&status),
                                   .used_ms = hc_file_time_ms(&status.st_atim),
                                   .owner = SIZE_MAX};
     }
@@ -152,7 +152,7 @@ static int scan_pointer(struct repo_scan *scan, const struct hc_directory_walk *
 
     if (S_ISREG(walk->type)) {
         if (fstatat(walk->dir, walk->name, &status, AT_SYMLINK_NOFOLLOW) == 0) {
-            candidate->bytes += file_room(&status);
+            candidate->bytes += hc_candidate_file_room(&status);
             candidate->last_used_ms =
                 later(candidate->last_used_ms, hc_file_time_ms(&status.st_atim));
         }

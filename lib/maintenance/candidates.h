@@ -17,6 +17,7 @@
 #include <cache/cache.h>
 
 #include <stdint.h>
+#include <sys/stat.h>
 
 struct hc_candidate {
     const char *folder; /* of the repo; owned by the list */
@@ -49,6 +50,9 @@ void hc_candidates_sort(struct hc_candidates *list);
 
 void hc_candidates_clear(struct hc_candidates *list);
 HC_DEFINE_AUTO_VALUE(hc_candidates, hc_candidates_clear)
+
+/* The room that the removal of one name of a file frees. */
+uint64_t hc_candidate_file_room(const struct stat *status);
 
 /* The last use of a revision as of now; -1: it is gone. */
 int64_t hc_candidate_last_used(const struct hc_cache *cache,

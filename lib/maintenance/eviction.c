@@ -7,7 +7,7 @@
  */
 #include "eviction.h"
 
-#include "candidates.h"
+#include "eviction_plan.h"
 #include "orphans.h"
 #include "replica_lock.h"
 #include "trash.h"
@@ -27,7 +27,6 @@ enum {
     POLL_MS = 50,                 /* for the turn */
     LIST_MAX_AGE_MS = 600 * 1000, /* of the candidates */
     RESCAN_MIN_MS = 100,          /* between two scans that found too little */
-    USED_SINCE_MS = 1000,         /* the list is exact to this */
     FRUITLESS_MAX = 3             /* plans of which nothing was removed */
 };
 
@@ -48,20 +47,22 @@ struct hc_eviction {
 struct eviction_run {
     struct hc_eviction *eviction;
     const struct hc_eviction_request *request;
-    const struct hc_space_request *space; /* a download's, which takes all or nothing */
-    struct hc_removal_result *result;     /* NULL: of no interest */
+    const struct hc_space_request *space; /* of a download; NULL: none asks */
+    struct hc_removal_result *result;
     struct hc_replica_lock lock;
     uint64_t missing; /* bytes to free */
     uint64_t margin;  /* beyond them; for an eviction that was told how many, none */
-    /* Of the last plan: indices of candidates, the bytes of all, and what is held. */
-    size_t *planned;
-    size_t planned_count, planned_room;
+    struct hc_eviction_plan plan; /* the last one */
     size_t first; /* the candidate that the next plan begins with; of a dry run, which
                      leaves the list as it is, after those of the plans before */
-    uint64_t planned_bytes, held_bytes;
-    struct hc_space_held held; /* the same by its kinds */
-    bool has_moved;            /* a candidate was used since the list was made */
 };
+
+static void eviction_run_release(struct eviction_run *run)
+{
+    hc_eviction_plan_clear(&run->plan);
+}
+
+HC_DEFINE_AUTO_VALUE(eviction_run, eviction_run_release)
 
 /* ---- what is missing --------------------------------------------------------------- */
 
@@ -142,7 +143,7 @@ static void turn_give_back(struct hc_eviction *eviction, const struct eviction_r
 
     eviction->shared.is_busy = false;
     eviction->shared.counts.running--;
-    eviction->shared.counts.held_bytes = run->held_bytes;
+    eviction->shared.counts.held_bytes = run->plan.held_bytes;
 }
 
 /* 1: it is this thread's turn, and this replica's; 0: nothing is missing any more; -1:
@@ -152,10 +153,14 @@ static int run_begin(struct eviction_run *run, struct hc_error *err)
     bool has_turn = false;
 
     for (;;) {
+        bool has_lock;
+
         has_turn = has_turn || turn_take(run->eviction);
+        has_lock = has_turn && (run->request->is_dry_run ||
+                                hc_replica_lock_try(&run->lock, hc_monotonic_ms()));
+        /* After the lock: the replica that had it has made room until then. */
         run->missing = eviction_find_missing(run);
-        if (has_turn && (run->request->is_dry_run ||
-                         hc_replica_lock_try(&run->lock, hc_monotonic_ms())))
+        if (has_lock)
             return 1;
         if (run->missing > 0 &&
             hc_cancellation_sleep(run->request->cancellation, POLL_MS, err) == 0)
@@ -170,132 +175,22 @@ static void run_end(struct eviction_run *run)
 {
     hc_replica_lock_release(&run->lock);
     turn_give_back(run->eviction, run);
-    free(run->planned);
 }
 
 /* ---- the plan ---------------------------------------------------------------------- */
 
-static struct hc_hold candidate_find_hold(const struct hc_eviction *eviction,
-                                          const struct hc_candidate *candidate,
-                                          const struct hc_repo *repo, int64_t now_ms)
+static int run_make_plan(struct eviction_run *run, struct hc_error *err)
 {
-    HC_AUTO_VALUE(hc_strings) refs = {0};
-    struct hc_error err;
+    const struct hc_eviction_scope scope = {.cache = run->eviction->cache,
+                                            .rules = run->eviction->rules,
+                                            .list = &run->eviction->candidates,
+                                            .first = run->first,
+                                            .missing = run->missing,
+                                            .margin = run->margin,
+                                            .result = run->space ? NULL : run->result,
+                                            .cancellation = run->request->cancellation};
 
-    if (hc_repo_find_refs(eviction->cache, repo, candidate->commit, &refs, &err) < 0)
-        return hc_hold_of_failure(&err);
-    return hc_hold_find(eviction->cache, eviction->rules,
-                        &(const struct hc_hold_subject){
-                            .repo = repo,
-                            .commit = candidate->commit,
-                            .refs = &refs,
-                            .last_used_ms = candidate->last_used_ms,
-                            .now_ms = now_ms,
-                        });
-}
-
-static int plan_add(struct eviction_run *run, size_t number, struct hc_error *err)
-{
-    if (run->planned_count == run->planned_room) {
-        size_t room = run->planned_room ? 2 * run->planned_room : 64;
-        size_t *grown = reallocarray(run->planned, room, sizeof *run->planned);
-
-        if (!grown)
-            return hc_fail_memory(err);
-        run->planned = grown;
-        run->planned_room = room;
-    }
-    run->planned[run->planned_count++] = number;
-    run->planned_bytes =
-        hc_size_add(run->planned_bytes, run->eviction->candidates.items[number].bytes);
-    return 0;
-}
-
-/* Whether the candidate is still where the list has it. */
-static bool candidate_is_in_place(struct eviction_run *run,
-                                  struct hc_candidate *candidate)
-{
-    int64_t used_ms = hc_candidate_last_used(run->eviction->cache, candidate);
-
-    if (used_ms < 0) { /* another process has removed it */
-        candidate->bytes = 0;
-        return false;
-    }
-    if (used_ms <= candidate->last_used_ms + USED_SINCE_MS)
-        return true;
-    candidate->last_used_ms = used_ms;
-    run->has_moved = true;
-    return false;
-}
-
-/* NULL: what cannot be found out is of no kind. */
-static uint64_t *held_kind(struct hc_space_held *held, enum hc_held_by by)
-{
-    switch (by) {
-    case HC_HELD_BY_LEASE:
-        return &held->leased;
-    case HC_HELD_BY_PIN:
-        return &held->pinned;
-    case HC_HELD_BY_KEEP:
-    case HC_HELD_BY_RETENTION:
-        return &held->kept;
-    case HC_HELD_BY_TRANSFER:
-        return &held->fetched;
-    case HC_HELD_BY_NONE:
-    case HC_HELD_BY_FAILURE:
-        break;
-    }
-    return NULL;
-}
-
-static void plan_note_held(struct eviction_run *run, enum hc_held_by by, uint64_t bytes)
-{
-    uint64_t *kind = held_kind(&run->held, by);
-
-    run->held_bytes = hc_size_add(run->held_bytes, bytes);
-    if (kind)
-        *kind = hc_size_add(*kind, bytes);
-}
-
-static int plan_consider(struct eviction_run *run, size_t number, int64_t now_ms,
-                         struct hc_error *err)
-{
-    struct hc_candidate *candidate = &run->eviction->candidates.items[number];
-    struct hc_repo repo;
-    struct hc_hold hold;
-
-    if (!hc_repo_parse_folder(&repo, candidate->folder) ||
-        !candidate_is_in_place(run, candidate))
-        return 0;
-    hold = candidate_find_hold(run->eviction, candidate, &repo, now_ms);
-    if (hold.by == HC_HELD_BY_NONE)
-        return plan_add(run, number, err);
-    plan_note_held(run, hold.by, candidate->bytes);
-    if (!run->result || run->result->kept_count == HC_EVICTION_KEPT_MAX)
-        return 0;
-    return hc_removal_add_kept(run->result, &repo, candidate->commit, &hold, err);
-}
-
-static int plan_make(struct eviction_run *run, struct hc_error *err)
-{
-    const struct hc_candidates *list = &run->eviction->candidates;
-    int64_t now_ms = hc_volume_now_ms(run->eviction->cache);
-    uint64_t wanted = hc_size_add(run->missing, run->margin);
-
-    run->planned_count = 0;
-    run->planned_bytes = 0;
-    if (run->first == 0) {
-        run->held_bytes = 0;
-        run->held = (struct hc_space_held){.is_known = true};
-        if (run->result)
-            run->result->kept_count = 0;
-    }
-    for (size_t i = run->first; i < list->count && run->planned_bytes < wanted; i++) {
-        if (hc_cancellation_check(run->request->cancellation, err) < 0 ||
-            plan_consider(run, i, now_ms, err) < 0)
-            return -1;
-    }
-    return 0;
+    return hc_eviction_plan_make(&run->plan, &scope, err);
 }
 
 /* How long the list is good when it has too little: scans take a tenth of the time at
@@ -345,9 +240,11 @@ static int run_look_again(struct eviction_run *run, struct hc_error *err)
         run_clean(run);
     if (!run->request->is_dry_run && is_measured && run_measure(run, err) < 0)
         return -1;
-    return run_scan(run, err) < 0 ? -1 : plan_make(run, err);
+    return run_scan(run, err) < 0 ? -1 : run_make_plan(run, err);
 }
 
+/* A list that has enough revisions is good for long; before single files go, there may be
+ * others. */
 static int run_plan(struct eviction_run *run, struct hc_error *err)
 {
     const struct hc_candidates *list = &run->eviction->candidates;
@@ -355,10 +252,10 @@ static int run_plan(struct eviction_run *run, struct hc_error *err)
 
     if ((list->scanned_ms == 0 || age_ms > LIST_MAX_AGE_MS) && run_scan(run, err) < 0)
         return -1;
-    if (plan_make(run, err) < 0)
+    if (run_make_plan(run, err) < 0)
         return -1;
-    if (run->planned_bytes >= run->missing || run->first > 0 ||
-        age_ms < candidates_pause_ms(list))
+    if ((run->plan.bytes >= run->missing && run->plan.file_count == 0) ||
+        run->first > 0 || age_ms < candidates_pause_ms(list))
         return 0;
     return run_look_again(run, err);
 }
@@ -367,41 +264,62 @@ static int run_plan(struct eviction_run *run, struct hc_error *err)
 
 static const char evict_detail[] = "least recently used";
 
-static void eviction_count(struct hc_eviction *eviction, uint64_t bytes)
+static void eviction_count(struct hc_eviction *eviction, uint64_t bytes,
+                           unsigned revisions)
 {
     HC_LOCKED(&eviction->shared.lock);
 
     eviction->shared.counts.evicted_bytes += bytes;
-    eviction->shared.counts.evicted_revisions++;
+    eviction->shared.counts.evicted_revisions += revisions;
 }
 
-/* Removed or not, the candidate leaves the list: a scan finds it again. */
-static int run_remove_one(struct eviction_run *run, struct hc_removal *removal,
-                          const struct hc_removal_result *result, size_t number,
-                          struct hc_error *err)
+/* Removes a revision, or with a path a file of it. */
+static int run_take(struct eviction_run *run, struct hc_removal *removal, size_t number,
+                    const char *path, struct hc_error *err)
 {
-    struct hc_candidate *candidate = &run->eviction->candidates.items[number];
+    const struct hc_candidate *candidate = &run->eviction->candidates.items[number];
     const char *commit = candidate->commit;
-    size_t removed = result->removed_count;
-    uint64_t freed = result->freed_bytes;
+    size_t removed = run->result->removed_count;
+    uint64_t freed = run->result->freed_bytes;
     struct hc_repo repo;
 
+    if (hc_cancellation_check(run->request->cancellation, err) < 0)
+        return -1;
     if (!hc_repo_parse_folder(&repo, candidate->folder))
         return 0;
     if (hc_removal_take(removal,
                         &(const struct hc_removal_request){.repo = &repo,
                                                            .commits = &commit,
                                                            .commit_count = 1,
+                                                           .path = path,
                                                            .detail = evict_detail},
                         err) < 0)
         return -1;
-    freed = result->freed_bytes - freed;
+    freed = run->result->freed_bytes - freed;
     run->missing = run->missing > freed ? run->missing - freed : 0;
-    if (run->request->is_dry_run)
-        return 0;
-    candidate->commit[0] = '\0';
-    if (result->removed_count > removed)
-        eviction_count(run->eviction, freed);
+    if (!run->request->is_dry_run && run->result->removed_count > removed)
+        eviction_count(run->eviction, freed, path ? 0 : 1);
+    return 0;
+}
+
+/* In its order. -1 leaves the rest. Removed or not, a revision leaves the list: a scan
+ * finds it again. */
+static int run_take_plan(struct eviction_run *run, struct hc_removal *removal,
+                         struct hc_error *err)
+{
+    const struct hc_eviction_plan *plan = &run->plan;
+
+    for (size_t i = 0; i < plan->revision_count; i++) {
+        if (run_take(run, removal, plan->revisions[i], NULL, err) < 0)
+            return -1;
+        if (!run->request->is_dry_run)
+            run->eviction->candidates.items[plan->revisions[i]].commit[0] = '\0';
+    }
+    for (size_t i = 0; i < plan->file_count; i++) {
+        if (run_take(run, removal, plan->files[i].candidate, plan->files[i].path, err) <
+            0)
+            return -1;
+    }
     return 0;
 }
 
@@ -419,24 +337,20 @@ static void candidates_drop_removed(struct hc_candidates *list)
 /* Plans point into the list, so that it is sorted between them. */
 static void run_sort(struct eviction_run *run)
 {
-    if (run->has_moved)
+    if (run->plan.has_moved)
         hc_candidates_sort(&run->eviction->candidates);
-    run->has_moved = false;
+    run->plan.has_moved = false;
 }
 
-/* Takes those of the plan in its order. -1 leaves the rest. */
 static int run_remove(struct eviction_run *run, struct hc_removal *removal,
-                      struct hc_removal_result *result, struct hc_error *err)
+                      struct hc_error *err)
 {
-    int taken = 0;
+    const struct hc_eviction_plan *plan = &run->plan;
+    int taken = run_take_plan(run, removal, err);
 
-    for (size_t i = 0; taken == 0 && i < run->planned_count; i++) {
-        taken = hc_cancellation_check(run->request->cancellation, err);
-        if (taken == 0)
-            taken = run_remove_one(run, removal, result, run->planned[i], err);
-    }
     if (run->request->is_dry_run) {
-        run->first = run->planned[run->planned_count - 1] + 1;
+        if (plan->revision_count > 0)
+            run->first = plan->revisions[plan->revision_count - 1] + 1;
         return taken;
     }
     candidates_drop_removed(&run->eviction->candidates);
@@ -444,35 +358,36 @@ static int run_remove(struct eviction_run *run, struct hc_removal *removal,
     return taken;
 }
 
-static bool plan_is_enough(const struct eviction_run *run)
+/* A download takes all or nothing. */
+static bool plan_is_worth_it(const struct eviction_run *run)
 {
-    return run->planned_bytes >= run->missing;
+    return run->plan.revision_count + run->plan.file_count > 0 &&
+           (!run->space || run->plan.bytes >= run->missing);
 }
 
 /*
  * Plans and removes until enough is free: a revision may be held by the time it is its
  * turn, or its files have other names, of which the last one frees the room.
  */
-static int run_evict(struct eviction_run *run, struct hc_removal_result *result,
-                     struct hc_error *err)
+static int run_evict(struct eviction_run *run, struct hc_error *err)
 {
     const struct hc_removal_options options = {.rules = run->eviction->rules,
                                                .is_dry_run = run->request->is_dry_run};
     HC_AUTO(hc_removal) *removal =
-        hc_removal_new(run->eviction->cache, &options, result, err);
+        hc_removal_new(run->eviction->cache, &options, run->result, err);
 
     if (!removal)
         return -1;
     for (int fruitless = 0; fruitless < FRUITLESS_MAX && run->missing > 0; fruitless++) {
-        size_t removed = result->removed_count;
+        size_t removed = run->result->removed_count;
 
         if (run_plan(run, err) < 0)
             return -1;
-        if (run->planned_count == 0 || (run->space && !plan_is_enough(run)))
+        if (!plan_is_worth_it(run))
             break;
-        if (run_remove(run, removal, result, err) < 0)
+        if (run_remove(run, removal, err) < 0)
             return -1;
-        if (result->removed_count > removed)
+        if (run->result->removed_count > removed)
             fruitless = -1;
     }
     run_sort(run);
@@ -507,16 +422,15 @@ void hc_eviction_free(struct hc_eviction *eviction)
 }
 
 /* With the turn. */
-static int run_finish(struct eviction_run *run, struct hc_removal_result *result,
-                      struct hc_error *err)
+static int run_finish(struct eviction_run *run, struct hc_error *err)
 {
     int evicted;
 
     if (run->space || run->request->bytes == 0)
         run->margin = hc_free_space_bounds(hc_cache_free_space(run->eviction->cache)) /
                       MARGIN_DIVISOR;
-    evicted = run_evict(run, result, err);
-    result->missing_bytes = run->missing;
+    evicted = run_evict(run, err);
+    run->result->missing_bytes = run->missing;
     run_end(run);
     return evicted;
 }
@@ -525,17 +439,18 @@ int hc_eviction_run(struct hc_eviction *eviction,
                     const struct hc_eviction_request *request,
                     struct hc_removal_result *result, struct hc_error *err)
 {
-    struct eviction_run run = {.eviction = eviction,
-                               .request = request,
-                               .result = result,
-                               .lock = {.cache = eviction->cache, .path = lock_path}};
+    HC_AUTO_VALUE(eviction_run)
+    run = {.eviction = eviction,
+           .request = request,
+           .result = result,
+           .lock = {.cache = eviction->cache, .path = lock_path}};
     int begun;
 
     if (request->bytes == 0 &&
         eviction_measure_first(eviction, request->cancellation, err) < 0)
         return -1;
     begun = run_begin(&run, err);
-    return begun <= 0 ? begun : run_finish(&run, result, err);
+    return begun <= 0 ? begun : run_finish(&run, err);
 }
 
 uint64_t hc_eviction_reclaim(void *ctx, const struct hc_space_request *space,
@@ -544,10 +459,12 @@ uint64_t hc_eviction_reclaim(void *ctx, const struct hc_space_request *space,
     struct hc_eviction *eviction = ctx;
     const struct hc_eviction_request request = {.cancellation = space->cancellation};
     HC_AUTO_VALUE(hc_removal_result) result = {0};
-    struct eviction_run run = {.eviction = eviction,
-                               .request = &request,
-                               .space = space,
-                               .lock = {.cache = eviction->cache, .path = lock_path}};
+    HC_AUTO_VALUE(eviction_run)
+    run = {.eviction = eviction,
+           .request = &request,
+           .space = space,
+           .result = &result,
+           .lock = {.cache = eviction->cache, .path = lock_path}};
     struct hc_error unused;
     int begun;
 
@@ -557,9 +474,9 @@ uint64_t hc_eviction_reclaim(void *ctx, const struct hc_space_request *space,
     begun = run_begin(&run, &unused);
     if (begun <= 0)
         return begun == 0;
-    if (run_finish(&run, &result, &unused) < 0)
+    if (run_finish(&run, &unused) < 0)
         return 0;
-    *held = run.held;
+    *held = run.plan.held;
     return run.missing == 0; /* how much it is, the caller measures */
 }
 

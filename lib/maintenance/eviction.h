@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * An eviction makes room: it removes whole revisions, the least recently used first, and
- * none that is held (hold.h). Single files never go alone: a snapshot that was complete
- * stays complete until it goes. Partial files of abandoned transfers, which go before,
- * are claim/sweep.h's.
+ * none that is held (hold.h). Only when these are too few, it removes single files, the
+ * least recently used first: of revisions that lack files, and that are held because
+ * hubcached fetches another of their files. So a repo of many files, of which callers
+ * ask for one after the other, makes room for itself; and a snapshot that was complete
+ * stays complete until it goes. What nothing refers to goes before: partial files of
+ * abandoned transfers (claim/sweep.h), the trash of processes that were killed, blobs
+ * without a pointer (orphans.h).
  *
  * States of an eviction:
  *

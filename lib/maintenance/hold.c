@@ -219,6 +219,8 @@ static bool hold_compare_transfers(const struct hc_cache *cache,
 
     if (found < 0)
         return hold_fail(hold, &err);
+    hold->spares_files = !fetching->has_reservation && !fetching->has_foreign &&
+                         (found == 0 || snapshot_is_incomplete(cache, subject, tree));
     if (found == 0)
         return hold_set(hold, HC_HELD_BY_TRANSFER,
                         "a file of the repo is being fetched, and there is no listing of "
@@ -234,6 +236,26 @@ static bool hold_compare_transfers(const struct hc_cache *cache,
            hold_set(hold, HC_HELD_BY_TRANSFER, "a snapshot of the repo is being fetched");
 }
 
+/* What is no pointer, or is gone, may be. */
+static bool file_is_fetched(const struct hc_cache *cache,
+                            const struct hc_hold_subject *subject,
+                            const struct hc_fetching *fetching)
+{
+    char path[PATH_MAX], target[PATH_MAX];
+    struct hc_error unused;
+    ssize_t length = -1;
+    const char *name;
+
+    if (hc_cache_snapshot_path(path, subject->repo, subject->commit, subject->path,
+                               &unused) == 0)
+        length = readlinkat(hc_cache_fd(cache), path, target, sizeof target - 1);
+    if (length < 0)
+        return true;
+    target[length] = '\0';
+    name = strrchr(target, '/');
+    return hc_fetching_has(fetching, name ? name + 1 : target);
+}
+
 static bool hold_look_transfer(const struct hc_cache *cache,
                                const struct hc_hold_rules *rules,
                                const struct hc_hold_subject *subject,
@@ -245,8 +267,11 @@ static bool hold_look_transfer(const struct hc_cache *cache,
     (void)rules;
     if (hc_fetching_read(&fetching, cache, subject->repo, subject->now_ms, &err) < 0)
         return hold_fail(hold, &err);
-    return hc_fetching_is_any(&fetching) &&
-           hold_compare_transfers(cache, subject, &fetching, hold);
+    if (!hc_fetching_is_any(&fetching) ||
+        !hold_compare_transfers(cache, subject, &fetching, hold))
+        return false;
+    return !subject->path || !hold->spares_files ||
+           file_is_fetched(cache, subject, &fetching);
 }
 
 /* ---- the rules of a policy --------------------------------------------------------- */
@@ -294,5 +319,5 @@ struct hc_hold hc_hold_find(const struct hc_cache *cache,
         if (looks[i](cache, rules, subject, &hold))
             return hold;
     }
-    return hold;
+    return (struct hc_hold){0};
 }

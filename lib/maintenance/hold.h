@@ -34,6 +34,9 @@ struct hc_hold_rules hc_hold_rules_of(struct hc_policy *policy);
 struct hc_hold_subject {
     const struct hc_repo *repo;
     const char *commit;
+    /* Optional: a file of it that is to go alone. A transfer of other files does not hold
+     * it, if a hold of the revision says so. */
+    const char *path;
     const struct hc_strings *refs; /* Optional: those that name it */
     int64_t last_used_ms;          /* since the epoch */
     int64_t now_ms;                /* hc_volume_now_ms() */
@@ -42,6 +45,9 @@ struct hc_hold_subject {
 struct hc_hold {
     enum hc_held_by by; /* HC_HELD_BY_NONE: nothing does */
     char detail[256];   /* in words */
+    /* Of a revision, with HC_HELD_BY_TRANSFER: hubcached fetches single files of it, no
+     * snapshot, and it lacks files in any case. */
+    bool spares_files;
 };
 
 /* `rules` may be NULL. */

@@ -128,22 +128,29 @@ static int planning_add_commit(struct planning *planning, const char *commit,
     return 0;
 }
 
+static int planning_add_file(struct planning *planning, const char *commit,
+                             const char *path, struct hc_error *err)
+{
+    char name[PATH_MAX];
+
+    if (hc_format(name, sizeof name, "%s/%s", commit, path) < 0 ||
+        planning_has_taken(planning, name))
+        return 0;
+    return plan_add_part(planning->plan, commit, path, err);
+}
+
 static int planning_add_files(struct planning *planning, const char *commit,
                               struct hc_error *err)
 {
     struct hc_filter *filter = planning->plan->request->filter;
-    char name[PATH_MAX];
     int selected;
     HC_AUTO_VALUE(hc_directory_walk)
     walk = hc_walk_files(planning->scope->cache, planning->repo, commit);
 
     while (hc_directory_walk_next(&walk)) {
-        if (hc_format(name, sizeof name, "%s/%s", commit, walk.path) < 0 ||
-            planning_has_taken(planning, name))
-            continue;
         selected = hc_filter_select(filter, walk.path, err);
         if (selected < 0 ||
-            (selected && plan_add_part(planning->plan, commit, walk.path, err) < 0))
+            (selected && planning_add_file(planning, commit, walk.path, err) < 0))
             return -1;
     }
     return 0;
@@ -152,11 +159,14 @@ static int planning_add_files(struct planning *planning, const char *commit,
 static int planning_add_selected(struct planning *planning, const char *commit,
                                  struct hc_error *err)
 {
-    if (planning->plan->request->filter)
-        return planning_has_taken(planning, commit)
-                   ? 0
-                   : planning_add_files(planning, commit, err);
-    return planning_add_commit(planning, commit, err);
+    const struct hc_removal_request *request = planning->plan->request;
+
+    if (!request->filter && !request->path)
+        return planning_add_commit(planning, commit, err);
+    if (planning_has_taken(planning, commit))
+        return 0;
+    return request->path ? planning_add_file(planning, commit, request->path, err)
+                         : planning_add_files(planning, commit, err);
 }
 
 static int planning_add_all(struct planning *planning, struct hc_error *err)
@@ -484,6 +494,7 @@ void hc_repo_plan_find_hold(const struct hc_removal_scope *scope,
     const struct hc_hold_subject subject = {
         .repo = repo,
         .commit = part->commit,
+        .path = request->path,
         .refs = &refs,
         .last_used_ms = part->last_used_ms,
         .now_ms = scope->now_ms,
@@ -553,7 +564,7 @@ static bool planning_takes_folder(const struct planning *planning)
     const struct hc_repo_plan *plan = planning->plan;
     bool takes_all = plan->request->commit_count == 0 && !plan->request->filter;
 
-    if (plan->request->filter || planning->has_other ||
+    if (plan->request->filter || plan->request->path || planning->has_other ||
         (planning->has_foreign && !takes_all) || (plan->part_count == 0 && !takes_all))
         return false;
     for (size_t i = 0; i < plan->part_count; i++) {

@@ -22,6 +22,7 @@ struct hc_removal_request {
     const char *const *commits; /* none: all, and the folder */
     size_t commit_count;
     struct hc_filter *filter; /* Optional: only files that it selects */
+    const char *path;         /* Optional: only this file of the commits */
     const char *detail;       /* why, in words; static */
     /* Optional: only revisions that no ref names and that were last used before this time
      * (milliseconds since the epoch); 0: all. What it passes over is no row. */

@@ -181,8 +181,8 @@ static void commit_bar(const struct repo_removal *removal, struct hc_planned_par
                             : hc_hold_find_lease(removal->cache, removal->repo,
                                                  part->commit, removal->scope->now_ms);
     if (part->hold.by == HC_HELD_BY_NONE)
-        part->hold =
-            (struct hc_hold){HC_HELD_BY_FAILURE, "another process removes it just now"};
+        part->hold = (struct hc_hold){.by = HC_HELD_BY_FAILURE,
+                                      .detail = "another process removes it just now"};
 }
 
 /* Parts [first, end) of one commit, of which the plan holds the first by nothing. A file

@@ -97,9 +97,9 @@ static bool blob_is_claimed(const struct hc_unused_blobs *blobs,
 
 static struct hc_hold hold_by_transfer(void)
 {
-    return (
-        struct hc_hold){HC_HELD_BY_TRANSFER,
-                        "a blob of it is locked: a client fetches it, or links to it"};
+    return (struct hc_hold){
+        .by = HC_HELD_BY_TRANSFER,
+        .detail = "a blob of it is locked: a client fetches it, or links to it"};
 }
 
 /* With the lock held. The lock's file is removed with the blob. */

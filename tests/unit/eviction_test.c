@@ -481,6 +481,200 @@ static void what_other_clients_have_added_goes_in_the_background(void **state)
     assert_left(f, "3456");
 }
 
+/* ---- single files ------------------------------------------------------------------ */
+
+#define GGUF "models--org--gguf/"
+
+static struct hc_repo gguf_repo(void)
+{
+    struct hc_repo repo;
+    struct hc_error err;
+
+    assert_int_equal(hc_repo_init(&repo, HC_REPO_MODEL, "org/gguf", &err), 0);
+    return repo;
+}
+
+static void put_quant(const struct fixture *f, const char *path, const char *etag,
+                      time_t used_s)
+{
+    const struct hc_repo repo = gguf_repo();
+    char blob[PATH_MAX];
+
+    put_file(f, &repo, COMMIT, path, etag);
+    (void)hc_format(blob, sizeof blob, GGUF "blobs/%s", etag);
+    set_times(f, blob, used_s);
+}
+
+/* Another replica fetches a blob of the repo. */
+static void put_claim(const struct fixture *f, const char *etag)
+{
+    char path[PATH_MAX], text[512];
+
+    (void)hc_format(path, sizeof path, ".hubcache/transfers/" GGUF "%s", etag);
+    (void)hc_format(text, sizeof text,
+                    "host=elsewhere.invalid\npid=1\nstart=1\nsince=1\nsize=8192\n"
+                    "bytes=0\nranges=\nincomplete=%s.01234567.incomplete\n",
+                    etag);
+    temp_dir_write(f->dir, path, text);
+}
+
+/* Of four files of a repo two were fetched one after the other, and a third one is. */
+static void put_quants(const struct fixture *f)
+{
+    put_quant(f, "q4", BLOB_A, 2 * DAY_S);
+    put_quant(f, "dir/q5", BLOB_B, 1 * DAY_S);
+    set_times(f, GGUF "snapshots/" COMMIT, DAY_S);
+    put_claim(f, BLOB_C);
+}
+
+static void assert_quants(const struct fixture *f, bool has_q4, bool has_q5)
+{
+    assert_int_equal(temp_dir_has(f->dir, GGUF "snapshots/" COMMIT "/q4"), has_q4);
+    assert_int_equal(temp_dir_has(f->dir, GGUF "blobs/" BLOB_A), has_q4);
+    assert_int_equal(temp_dir_has(f->dir, GGUF "snapshots/" COMMIT "/dir/q5"), has_q5);
+    assert_int_equal(temp_dir_has(f->dir, GGUF "blobs/" BLOB_B), has_q5);
+}
+
+static void a_repo_of_many_files_makes_room_for_the_next_of_them(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_eviction) *eviction = eviction_of(f);
+    struct hc_eviction_counts counts;
+
+    put_revision(f, 1, 0);
+    pin(f, 1);
+    put_quants(f);
+    hc_free_space_set_bounds(hc_cache_free_space(f->cache), 3 * ROOM, 0);
+    assert_int_equal(require_room(f, ROOM), 0);
+    assert_quants(f, true, false);
+    assert_left(f, "1");
+    assert_occupied(f, 2 * ROOM);
+    hc_eviction_counts(eviction, &counts);
+    assert_int_equal(counts.evicted_revisions, 0);
+    assert_int_equal(counts.evicted_bytes, ROOM);
+    assert_int_equal(require_room(f, 2 * ROOM), 0);
+    assert_quants(f, false, false);
+}
+
+static void whole_revisions_go_before_single_files(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_eviction) *first = eviction_of(f);
+    HC_AUTO(hc_eviction) *second = hc_eviction_new(f->cache, NULL, &f->err);
+    HC_AUTO_VALUE(hc_removal_result) result = {0};
+
+    put_revision(f, 1, 9 * DAY_S);
+    put_quants(f);
+    result = evict(f, first, ROOM);
+    assert_quants(f, true, true);
+    assert_left(f, "");
+    hc_removal_result_clear(&result);
+    put_revision(f, 2, 9 * DAY_S);
+    result = evict(f, second, 2 * ROOM);
+    assert_quants(f, true, false);
+    assert_left(f, "");
+    assert_null(result.removed[0].filename);
+    assert_string_equal(result.removed[result.removed_count - 1].filename, "dir/q5");
+    assert_int_equal(result.missing_bytes, 0);
+}
+
+static void a_dry_run_names_the_single_files(void **state)
+{
+    struct fixture *f = *state;
+    const struct hc_eviction_request dry = {.bytes = 2 * ROOM, .is_dry_run = true};
+    HC_AUTO(hc_eviction) *eviction = eviction_of(f);
+    HC_AUTO_VALUE(hc_removal_result) plan = {0};
+
+    put_quants(f);
+    assert_int_equal(hc_eviction_run(eviction, &dry, &plan, &f->err), 0);
+    assert_quants(f, true, true);
+    assert_int_equal(plan.removed_count, 2);
+    assert_string_equal(plan.removed[0].filename, "dir/q5");
+    assert_string_equal(plan.removed[1].filename, "q4");
+    assert_int_equal(plan.freed_bytes, 2 * ROOM);
+}
+
+static void hold_by_reservation(const struct fixture *f)
+{
+    temp_dir_write(f->dir, ".hubcache/transfers/" GGUF "snapshot.01234567",
+                   "host=elsewhere.invalid\npid=1\nstart=1\nsince=1\nsize=9999999\n"
+                   "incomplete=snapshot.01234567\n");
+}
+
+static void hold_by_other_client(const struct fixture *f)
+{
+    temp_dir_write(f->dir, GGUF "blobs/" BLOB_C ".incomplete", "abc");
+}
+
+static void hold_by_lease(const struct fixture *f)
+{
+    const struct hc_repo repo = gguf_repo();
+    const struct hc_lease_request request = {.repo = &repo,
+                                             .commit = COMMIT,
+                                             .duration_ms = 60 * 1000};
+    struct hc_lease lease;
+    struct hc_error err;
+
+    assert_int_equal(hc_lease_take(f->cache, &request, &lease, &err), 1);
+}
+
+static void hold_by_pin(const struct fixture *f)
+{
+    const struct hc_repo repo = gguf_repo();
+    const struct hc_pin made = {.reason = "it is good"};
+    struct hc_error err;
+
+    assert_int_equal(hc_pin_set(f->cache, &repo, COMMIT, &made, &err), 0);
+}
+
+/* A file that is there is fetched anew, and no other is missing. */
+static void hold_by_completeness(const struct fixture *f)
+{
+    temp_dir_write(f->dir, GGUF "trees/" COMMIT ".json",
+                   "{\"format_version\": 1, \"files\": {\"q4\": {\"size\": 5000, "
+                   "\"blob_id\": \"" BLOB_A "\"}}}");
+    put_claim(f, BLOB_A);
+}
+
+/* Of what is leased, pinned, complete, or fetched as a snapshot, no file goes alone. */
+static void files_of_a_revision_that_is_held_otherwise_stay(void **state)
+{
+    static void (*const holds[])(
+        const struct fixture *f) = {hold_by_reservation, hold_by_other_client,
+                                    hold_by_lease, hold_by_pin, hold_by_completeness};
+
+    for (size_t i = 0; i < sizeof holds / sizeof *holds; i++) {
+        struct fixture *f;
+        HC_AUTO(hc_eviction) *eviction = NULL;
+        HC_AUTO_VALUE(hc_removal_result) result = {0};
+
+        assert_int_equal(remove_cache(state), 0);
+        assert_int_equal(make_cache(state), 0);
+        f = *state;
+        eviction = hc_eviction_new(f->cache, NULL, &f->err);
+        put_quants(f);
+        holds[i](f);
+        result = evict(f, eviction, ROOM);
+        if (result.removed_count > 0)
+            fail_msg("hold %zu: '%s' went", i, result.removed[0].filename);
+        assert_quants(f, true, true);
+    }
+}
+
+/* A blob that is being fetched again, and the pointer to it. */
+static void a_file_that_is_being_fetched_itself_stays(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_eviction) *eviction = eviction_of(f);
+    HC_AUTO_VALUE(hc_removal_result) result = {0};
+
+    put_quants(f);
+    put_claim(f, BLOB_B);
+    result = evict(f, eviction, 2 * ROOM);
+    assert_quants(f, false, true);
+    assert_int_equal(result.missing_bytes, ROOM);
+}
+
 /* ---- side by side ------------------------------------------------------------------ */
 
 struct racer {
@@ -573,6 +767,11 @@ int main(void)
         WITH_CACHE(a_caller_that_leaves_during_the_first_scan_gets_no_room),
         WITH_CACHE(a_download_larger_than_the_limit_removes_nothing),
         WITH_CACHE(what_other_clients_have_added_goes_in_the_background),
+        WITH_CACHE(a_repo_of_many_files_makes_room_for_the_next_of_them),
+        WITH_CACHE(whole_revisions_go_before_single_files),
+        WITH_CACHE(a_dry_run_names_the_single_files),
+        WITH_CACHE(files_of_a_revision_that_is_held_otherwise_stay),
+        WITH_CACHE(a_file_that_is_being_fetched_itself_stays),
         WITH_CACHE(two_processes_that_evict_free_no_byte_twice),
         WITH_CACHE(a_random_eviction_is_that_of_the_model),
     };
