@@ -6,6 +6,7 @@
 
 #include <policy/policy.h>
 #include <policy/rules.h>
+#include <repo/repo.h>
 #include <resolver/resolver.h>
 #include <string.h>
 
@@ -21,13 +22,19 @@ int hc_cached_target_replace_alias(const struct hc_cache_service *service,
                                    struct hc_blocking_call *call,
                                    struct hc_target *target, struct hc_error *err)
 {
-    HC_AUTO(hc_rules)
-    *rules = hc_policy_hold_rules(hc_resolver_policy(service->resolver));
+    struct hc_policy *policy = hc_resolver_policy(service->resolver);
+    const struct hc_identity *identity = hc_blocking_call_options(call).identity;
+    HC_AUTO(hc_rules) *rules = hc_policy_hold_rules(policy);
     const struct hc_named_revision *alias;
+    struct hc_repo repo;
     int found = hc_rules_find_alias(rules, target, &alias, err);
 
     if (found <= 0)
         return found;
+    if (hc_repo_init(&repo, alias->type, alias->repo_id, err) < 0)
+        return -1;
+    if (!hc_policy_may_see(policy, identity, &repo))
+        return 0;
     target->type = alias->type;
     target->id = text_copy(call, alias->repo_id);
     target->revision = text_copy(call, alias->revision);

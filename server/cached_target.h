@@ -12,7 +12,8 @@
 
 /*
  * Puts the repo and the revision that an alias stands for into `target`; their texts are
- * the call's. -1: INVALID_REVISION: `target` names another revision, too.
+ * the call's. An alias of a repo that the policy hides from the caller is none, so that
+ * no failure names the repo. -1: INVALID_REVISION: `target` names another revision, too.
  */
 int hc_cached_target_replace_alias(const struct hc_cache_service *service,
                                    struct hc_blocking_call *call,

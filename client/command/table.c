@@ -70,6 +70,7 @@ void hc_table_print(const struct hc_table *table)
 {
     struct table_shape shape = table_measure(table);
 
+    assert(shape.count > 0);
     if (table->cells.count == 0)
         return;
     for (size_t i = 0; i < shape.count; i++)

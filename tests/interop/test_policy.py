@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import signal
 import subprocess
 import urllib.request
 
@@ -357,3 +358,24 @@ def test_the_cache_is_managed_by_an_alias(hub, serve, cache, policy):
     done = json.loads(hubcache("rm", "prod", "--yes", "--json", server=server).stdout)
     assert [(row["repo_id"], row["commit_hash"]) for row in done["removed"]] == [(MODEL, commit)]
     assert hubcache("pin", "prod@v1.0", server=server).returncode == 2
+
+
+def test_what_an_alias_stands_for_is_hidden_like_the_repo(hub, serve, cache, policy):
+    commit = hub.commit_of(f"models/{MODEL}")
+    aliases = f"version: 1\naliases:\n  prod: {{repo: {MODEL}, revision: {commit}}}\n"
+    policy.swap(aliases)
+    server = serve(cache, hub.endpoint, arguments=("--policy", str(policy.path)))
+    server.ResolveSnapshot(repo_id="prod")
+    policy.swap(aliases + f"rules:\n- {{name: no-model, repos: ['{MODEL}'], action: deny}}\n")
+    server.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: denies(server, "config.json"), "the new policy denies")
+
+    for method in ("ListRevisions", "ListFiles", "Pin", "Unpin"):
+        with fails_with("NOT_CACHED", "POLICY_DENIED") as failure:
+            server.manage(method, repo_id="prod")
+        assert MODEL not in failure.message + str(failure.metadata)
+    for method in ("DeleteRevisions", "Verify"):
+        with fails_with("NOT_CACHED", "POLICY_DENIED") as failure:
+            server.manage(method, selectors=[{"repo_id": "prod"}])
+        assert MODEL not in failure.message + str(failure.metadata)
+    assert not server.manage("ListLeases", repo_id="prod").leases
