@@ -132,7 +132,8 @@ static size_t presence_begin_again(const struct hc_presence_check *check)
     return selected;
 }
 
-/* Returns how many files are left to look at. */
+/* Returns how many files are left to look at: the first one in any case, which sets the
+ * last use of the snapshot (maintenance/candidates.h). */
 static size_t presence_take_proof(const struct hc_presence_check *check,
                                   const struct hc_proof *proof)
 {
@@ -141,7 +142,7 @@ static size_t presence_take_proof(const struct hc_presence_check *check,
     for (size_t i = 0; i < check->tree->count; i++) {
         if (check->files[i] != HC_SELECTED)
             continue;
-        if (hc_proof_has(proof, i) && !check->resolution->looks_at_all)
+        if (left > 0 && hc_proof_has(proof, i) && !check->resolution->looks_at_all)
             check->files[i] = HC_PRESENT;
         else
             left++;
@@ -187,9 +188,9 @@ static int presence_look_side_by_side(struct hc_presence_check *check,
         left = presence_take_proof(check, proof);
     if (left > 0 && hc_parallel_run(&looks, check->tree->count, err) < 0)
         return -1;
-    if (proof && left > 0)
+    if (proof)
         presence_save_proof(check, proof, opened_ms);
-    else if (proof)
+    if (proof && left == 1)
         check->is_old = hc_proof_is_old(proof);
     return 0;
 }
