@@ -250,8 +250,8 @@ static int totals_read(const struct hc_cache *cache, struct hc_cancellation *can
     return 0;
 }
 
-/* 1: this thread refreshes; 0: it is refreshed; -1. */
-static int totals_begin_refresh(struct hc_fetched_totals *totals, int64_t max_age_ms,
+/* 1: this thread refreshes; 0: that has begun after `since_ms`, and ended; -1. */
+static int totals_begin_refresh(struct hc_fetched_totals *totals, int64_t since_ms,
                                 struct hc_cancellation *cancellation,
                                 struct hc_error *err)
 {
@@ -263,7 +263,7 @@ static int totals_begin_refresh(struct hc_fetched_totals *totals, int64_t max_ag
         hc_condition_wait(&totals->shared.changed, &totals->shared.lock, WAIT_MS);
     }
     if (totals->shared.is_used && !totals->shared.is_dated &&
-        hc_monotonic_ms() - totals->shared.refreshed_ms < max_age_ms)
+        totals->shared.refreshed_ms > since_ms)
         return 0;
     totals->shared.is_used = true;
     totals->shared.is_refreshing = true;
@@ -288,7 +288,8 @@ int hc_fetched_totals_refresh(const struct hc_cache *cache, int64_t max_age_ms,
                               struct hc_cancellation *cancellation, struct hc_error *err)
 {
     struct hc_fetched_totals *totals = hc_cache_fetched_totals(cache);
-    int result = totals_begin_refresh(totals, max_age_ms, cancellation, err);
+    int64_t since_ms = hc_monotonic_ms() - max_age_ms;
+    int result = totals_begin_refresh(totals, since_ms, cancellation, err);
     int64_t began_ms = hc_monotonic_ms();
 
     if (result <= 0)

@@ -26,8 +26,9 @@ struct hc_fetched_totals *hc_fetched_totals_new(struct hc_error *err);
 void hc_fetched_totals_free(struct hc_fetched_totals *totals);
 HC_DEFINE_AUTO(hc_fetched_totals, hc_fetched_totals_free)
 
-/* Takes in what has changed on the volume, unless that was done within `max_age_ms`. -1:
- * a directory cannot be read, or the cancellation, which may be NULL, says so. */
+/* Takes in what has changed on the volume, unless that was begun within `max_age_ms`
+ * before the call, or since. -1: a directory cannot be read, or the cancellation, which
+ * may be NULL, says so. */
 int hc_fetched_totals_refresh(const struct hc_cache *cache, int64_t max_age_ms,
                               struct hc_cancellation *cancellation, struct hc_error *err);
 

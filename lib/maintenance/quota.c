@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A download is refused only by what the volume says now: it is looked at once more when
- * an older look would refuse, since blobs may have been removed meanwhile.
+ * A look at the volume costs a system call for each repo. An older one will do while half
+ * of the quota is left; otherwise other replicas may have fetched the rest since, or
+ * blobs may have been removed, and it is looked at once more.
  */
 #include "quota.h"
 
@@ -64,7 +65,10 @@ int hc_quota_reserve(const struct hc_cache *cache, const struct hc_rules *rules,
                      struct hc_cancellation *cancellation,
                      struct hc_fetched_reservation **reservation, struct hc_error *err)
 {
-    static const int64_t ages_ms[] = {HC_QUOTA_AGE_MS, HC_QUOTA_RECHECK_MS};
+    static const struct {
+        int64_t age_ms;
+        uint64_t parts; /* of which the download may use one */
+    } looks[] = {{HC_QUOTA_AGE_MS, 2}, {0, 1}};
     const struct hc_quota *quota =
         rules ? hc_rules_find_quota(rules, request->identity) : NULL;
     const struct quota_callers callers = {rules, quota};
@@ -75,12 +79,12 @@ int hc_quota_reserve(const struct hc_cache *cache, const struct hc_rules *rules,
     *reservation = NULL;
     if (!quota)
         return 0;
-    judged.limit = quota->bytes;
     judged.counts = quota_counts;
     judged.ctx = &callers;
-    for (size_t i = 0; i < sizeof ages_ms / sizeof *ages_ms && reserved == 0; i++) {
-        if (hc_fetched_totals_refresh(cache, ages_ms[i], cancellation, err) < 0)
+    for (size_t i = 0; i < sizeof looks / sizeof *looks && reserved == 0; i++) {
+        if (hc_fetched_totals_refresh(cache, looks[i].age_ms, cancellation, err) < 0)
             return -1;
+        judged.limit = quota->bytes / looks[i].parts;
         reserved = hc_fetched_reserve(cache, &judged, &balance, reservation, err);
     }
     if (reserved == 0)

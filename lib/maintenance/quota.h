@@ -9,8 +9,10 @@
  * those that the download needs, each once, have to fit. So what another caller has had
  * fetched, or is having fetched, costs nothing; nor does a hit, which reserves nothing.
  * Downloads of one process never exceed a quota together; those of several replicas may,
- * by what the others are fetching at that time. What was fetched before a quota was made
- * smaller stays. Callable from any thread.
+ * by what the others are fetching at that time: what they have fetched counts, since a
+ * download that takes the second half of a quota is judged by what the volume says when
+ * it is asked for. What was fetched before a quota was made smaller stays. Callable from
+ * any thread.
  */
 #ifndef HC_MAINTENANCE_QUOTA_H
 #define HC_MAINTENANCE_QUOTA_H
@@ -21,8 +23,8 @@
 #define HC_QUOTA_RULE "quota" /* hc_error.rule of a NO_SPACE */
 
 enum {
-    HC_QUOTA_AGE_MS = 1000,  /* how old what is known of the volume may be, */
-    HC_QUOTA_RECHECK_MS = 50 /* and how old to refuse a download by it */
+    HC_QUOTA_AGE_MS = 1000 /* how old what is known of the volume may be for a download
+                              that leaves half of the quota */
 };
 
 /*

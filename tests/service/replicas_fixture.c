@@ -52,6 +52,18 @@ struct rpc_call *snapshot_start(struct world *world, unsigned number)
     return snapshot_start_within(world, number, 0, 0);
 }
 
+struct rpc_call *snapshot_start_as(struct world *world, unsigned number,
+                                   const char *authorization)
+{
+    struct wish wish;
+
+    wish_for(&wish, number, 0);
+    return rpc_call_start(world->client,
+                          &(struct rpc_request){.path = METHOD("ResolveSnapshot"),
+                                                .message = &wish.snapshot.base,
+                                                .authorization = authorization});
+}
+
 Hubcache__V1__Source snapshot_take(struct rpc_call *call, char id[LEASE_ID_SIZE])
 {
     Hubcache__V1__ResolveSnapshotResponse *answer;

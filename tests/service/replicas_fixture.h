@@ -48,6 +48,10 @@ struct rpc_call *snapshot_start(struct world *world, unsigned number);
 struct rpc_call *snapshot_start_within(struct world *world, unsigned number,
                                        int64_t lease_s, int64_t timeout_ms);
 
+/* With the header "authorization". */
+struct rpc_call *snapshot_start_as(struct world *world, unsigned number,
+                                   const char *authorization);
+
 /* Fails the test unless the call is answered, and the answer's file opens. Frees the
  * call. `id` (Optional) is that of its lease. */
 Hubcache__V1__Source snapshot_take(struct rpc_call *call, char id[LEASE_ID_SIZE]);
