@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A caller may ask what is decided about itself. About another one it may ask if it may
- * administer the repo, because the answer tells which rules there are for others. Which
+ * administer the repo, because the answer tells which rules there are for others; where
+ * no rule makes administrators, each caller may. Which
  * proof such a caller would show is told by its name, as far as names have a form. A name
  * may be a text as rules have it: "group:research", "kind:certificate:ci".
  */
@@ -138,6 +139,13 @@ static int repo_init(struct hc_repo *repo, struct hc_policy *policy,
                         found ? alias->repo_id : target->id, err);
 }
 
+static bool policy_has_administrators(struct hc_policy *policy)
+{
+    HC_AUTO(hc_rules) *rules = hc_policy_hold_rules(policy);
+
+    return rules && rules->has_admin;
+}
+
 int hc_cache_test_policy(void *ctx, struct hc_blocking_call *call,
                          const ProtobufCMessage *message, struct hc_error *err)
 {
@@ -162,7 +170,7 @@ int hc_cache_test_policy(void *ctx, struct hc_blocking_call *call,
     if (repo_init(&repo, policy, &target, err) < 0)
         return -1;
     is_admin = hc_policy_may_administer(policy, options.identity, &repo, err) == 0;
-    if (*request->caller && !is_admin)
+    if (*request->caller && !is_admin && policy_has_administrators(policy))
         return -1;
     if (request_identify_caller(request, arena, &other, &options.identity, err) < 0 ||
         hc_explanation_make(&explanation, hc_policy_hold_rules(policy), &asked, path,

@@ -211,7 +211,7 @@ const struct hc_subcommand hc_policy_command = {
     .arguments = "test REPO[@REVISION] [FILE]",
     .summary = "Says what the server's policy decides about a repo or a file of it, by "
                "which rule, and why the other rules do not decide. Exit status 4: it is "
-               "denied. To ask about another caller takes the right to administer.",
+               "denied. To ask about another caller may take the right to administer.",
     .children = policy_children,
     .arguments_min = 2,
     .arguments_max = 3,

@@ -86,6 +86,10 @@ static void reason_fill(struct hc_rule_reason *reason,
                         const struct hc_policy_question *question, const char *path)
 {
     reason->matches = hc_rule_explain(reason->rule, question, path, reason->reason);
+    if (!reason->matches && reason->rule == explanation->rule) {
+        reason->matches = true;
+        (void)hc_format(reason->reason, sizeof reason->reason, "decides about its files");
+    }
     if (!reason->matches)
         return;
     (void)hc_format(reason->reason, sizeof reason->reason, "%s",
@@ -125,6 +129,23 @@ static void explanation_add_file(struct hc_explanation *explanation,
     (void)hc_format(what, sizeof what, "'%.200s' is", path);
     (void)hc_fail_denied(&denied, verdict.rule, what);
     memcpy(explanation->message, denied.message, sizeof explanation->message);
+}
+
+/* Of the repo as a whole, when some of its files are allowed, and the rest is not. */
+static void explanation_add_part(struct hc_explanation *explanation,
+                                 const struct hc_decision *decision)
+{
+    (void)hc_format(explanation->message, sizeof explanation->message,
+                    "files that a rule allows; all others are denied by '%s'",
+                    hc_rule_name(decision->rule));
+    for (size_t i = 0; i < decision->file_rule_count; i++) {
+        const struct hc_rule *rule = &decision->rules->items[decision->file_rules[i]];
+
+        if (rule->action != HC_RULE_DENY) {
+            explanation->rule = rule;
+            return;
+        }
+    }
 }
 
 static struct hc_target alias_target(const struct hc_named_revision *alias)
@@ -167,6 +188,8 @@ int hc_explanation_make(struct hc_explanation *explanation, struct hc_rules *rul
     explanation->rule = decision.rule;
     if (path && explanation->is_allowed)
         explanation_add_file(explanation, &decision, path);
+    else if (explanation->is_allowed && !hc_decision_allows_rest(&decision))
+        explanation_add_part(explanation, &decision);
     explanation_add_conditions(explanation);
     question.type = target.type;
     question.repo_id = target.id;

@@ -40,9 +40,8 @@ _Static_assert(offsetof(struct alternative_resolution, resolution) == 0,
 /* The ending of weights that are not .safetensors; NULL: it is no such file. */
 static const char *weights_find_ending(const char *path)
 {
-    static const char *const endings[] = {".bin", ".pt",     ".pth", ".ckpt",
-                                          ".pkl", ".pickle", ".h5",  ".msgpack",
-                                          ".ot",  ".npz",    ".onnx"};
+    static const char *const endings[] = {".bin",    ".pt", ".pth",     ".ckpt", ".pkl",
+                                          ".pickle", ".h5", ".msgpack", ".npz",  ".onnx"};
 
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
         if (hc_text_ends(path, endings[i]))
@@ -61,7 +60,7 @@ static size_t folder_length(const char *path)
 /* Without its ending, "pytorch_model-1.bin" becomes "model-1". */
 static void name_drop_framework(char name[HC_FILENAME_MAX + 1])
 {
-    static const char *const frameworks[] = {"pytorch_", "tf_", "flax_", "rust_"};
+    static const char *const frameworks[] = {"pytorch_", "tf_", "flax_"};
     char *file = name + folder_length(name);
 
     for (size_t i = 0; i < sizeof frameworks / sizeof *frameworks; i++) {

@@ -170,6 +170,13 @@ def test_callers_have_what_their_rules_say(hub, serve, cache, tmp_path, tokens):
         part = server.ResolveSnapshot(repo_id=MODEL, metadata=as_caller("bob"))
         assert (whole.file_count, whole.excluded_total) == (len(FILES), 0)
         assert (part.file_count, part.excluded_total) == (1, len(FILES) - 1)
+    # no rule makes administrators, so each caller may ask about others
+    for caller, status in (("group:research", 0), ("alice", 4)):
+        assert hubcache("policy", "test", MODEL, "config.json", "--as", caller,
+                        server=server).returncode == status
+    part = server.manage("TestPolicy", repo_id=MODEL)
+    assert part.allowed and part.rule == "readme" and "others" in part.message
+    assert [verdict.rule for verdict in part.verdicts if verdict.matches] == ["readme"]
 
 
 def test_a_list_judges_completeness_as_a_snapshot_of_its_caller(hub, serve, cache, tmp_path,
@@ -237,8 +244,8 @@ def test_an_alias_and_a_token_file_are_shown_to_administrators(hub, serve, cache
     server = serve(cache, hub.endpoint, arguments=["--policy", str(path), "--auth-tokens",
                                                    str(tokens)])
 
-    def test(repo_id, caller, **fields):
-        return server.manage("TestPolicy", metadata=as_caller(caller), repo_id=repo_id, **fields)
+    def test(repo_id, who, **fields):
+        return server.manage("TestPolicy", metadata=as_caller(who), repo_id=repo_id, **fields)
 
     assert test("hidden", "alice").aliased_repo_id == "org/one"
     assert list(test("open/one", "alice").conditions) == ["token_file: /secret/ops"]
@@ -252,6 +259,10 @@ def test_an_alias_and_a_token_file_are_shown_to_administrators(hub, serve, cache
     assert "org/one" not in failure.message
     with fails_with("INVALID_REVISION"):
         test("hidden", "alice", revision="v1")
+    assert not test("hidden", "alice", caller="bob").allowed
+    with fails_with("POLICY_DENIED") as failure:
+        test("hidden", "bob", caller="alice")
+    assert failure.metadata["rule"] == "admin"
 
 
 def test_a_swapped_policy_takes_effect_and_a_wrong_one_does_not(hub, serve, cache, policy):

@@ -29,6 +29,10 @@ static const struct hc_identity other_pod = {
     .kind = "jwt",
     .name = "system:serviceaccount:team-b:trainer",
 };
+static const struct hc_identity pod_of_no_group = {.kind = "jwt", .name = "research"};
+static const struct hc_identity user = {.kind = "uid", .name = "uid:1000"};
+static const struct hc_identity certificate = {.kind = "certificate",
+                                               .name = "ci.example"};
 /* A caller with the name that rules give to the callers without identity. */
 static const struct hc_identity named_anonymous = {.kind = "token", .name = "anonymous"};
 
@@ -69,6 +73,16 @@ static const char deny_policy[] =
     "- {name: visitors, repos: [org/open], callers: [anonymous], action: allow}\n"
     "- {name: named, repos: [org/named], callers: ['kind:token:al*'], action: allow}\n"
     "- {name: ops, repos: [org/ops], callers: ['group:st[a]ff'], action: admin}\n";
+
+static const char kinds_policy[] =
+    "version: 1\n"
+    "rules:\n"
+    "- {name: safe, files: ['safe/'], action: allow}\n"
+    "- {name: no-bin, files: ['*.bin'], action: deny}\n"
+    "- {name: no-spaces, types: [space, kernel], action: deny}\n"
+    "- {name: users, callers: ['uid:10*'], action: allow}\n"
+    "- {name: certificates, callers: ['kind:certificate:*.example'], action: allow}\n"
+    "- {name: everyone, callers: ['*'], action: allow}\n";
 
 enum { DENIED, ALLOWED };
 
@@ -142,6 +156,28 @@ static const struct decision_case {
      ALLOWED, "named"},
     {"the kind alone", deny_policy, &named_anonymous, HC_REPO_MODEL, "org/named", "main",
      NULL, 0, DENIED, "default"},
+    {"a user of the machine", kinds_policy, &user, HC_REPO_MODEL, "org/x", "main", NULL,
+     0, ALLOWED, "users"},
+    {"a certificate", kinds_policy, &certificate, HC_REPO_MODEL, "org/x", "main", NULL, 0,
+     ALLOWED, "certificates"},
+    {"a certificate of another name", kinds_policy, &named_anonymous, HC_REPO_MODEL,
+     "org/x", "main", NULL, 0, ALLOWED, "everyone"},
+    {"every caller, without identity, too", kinds_policy, NULL, HC_REPO_MODEL, "org/x",
+     "main", NULL, 0, ALLOWED, "everyone"},
+    {"a file that an earlier rule allows", kinds_policy, NULL, HC_REPO_MODEL, "org/x",
+     "main", "safe/a.bin", 1, ALLOWED, "safe"},
+    {"and a later one denies elsewhere", kinds_policy, NULL, HC_REPO_MODEL, "org/x",
+     "main", "a.bin", 1, DENIED, "no-bin"},
+    {"a space", kinds_policy, NULL, HC_REPO_SPACE, "org/x", "main", NULL, 0, DENIED,
+     "no-spaces"},
+    {"a kernel", kinds_policy, NULL, HC_REPO_KERNEL, "org/x", "main", NULL, 0, DENIED,
+     "no-spaces"},
+    {"a file of a repo that is denied", kinds_policy, NULL, HC_REPO_SPACE, "org/x",
+     "main", "safe/a.bin", 1, ALLOWED, "safe"},
+    {"a request without a revision", deny_policy, NULL, HC_REPO_MODEL, "org/old", "main",
+     NULL, 0, DENIED, "default"},
+    {"no group", issue_policy, &pod_of_no_group, HC_REPO_MODEL, "meta-llama/l", COMMIT,
+     NULL, 0, DENIED, "llama-no"},
     {"an administrator may have it, too", deny_policy, &alice, HC_REPO_MODEL, "org/ops",
      "main", NULL, 0, ALLOWED, "ops"},
 };
