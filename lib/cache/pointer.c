@@ -99,6 +99,21 @@ const char *hc_pointer_parse(const char *target, const char *path)
     return hc_etag_is_valid(target) ? target : NULL;
 }
 
+int hc_pointer_read_etag(int dir, const char *name, char etag[HC_ETAG_MAX + 1])
+{
+    char target[PATH_MAX];
+    ssize_t length = readlinkat(dir, name, target, sizeof target - 1);
+    const char *slash;
+
+    etag[0] = '\0';
+    if (length < 0)
+        return errno == ENOENT || errno == EINVAL ? 0 : -1;
+    target[length] = '\0';
+    slash = strrchr(target, '/');
+    return hc_etag_is_valid(slash ? slash + 1 : target) &&
+           hc_format(etag, HC_ETAG_MAX + 1, "%s", slash ? slash + 1 : target) > 0;
+}
+
 /* Reads the etag, "" unless the link's last component may be one: then the file is as
  * good as plain. Another link than ours may lead anywhere. */
 static void pointer_read_link(int root, const char *cache_path, const char *path,

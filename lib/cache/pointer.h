@@ -45,6 +45,10 @@ bool hc_pointer_recall(const struct hc_cache *cache, const struct hc_repo *repo,
  * blobs/ of the same repo as we make it; else NULL. */
 const char *hc_pointer_parse(const char *target, const char *path);
 
+/* The etag that the symlink `name` ends with, wherever it leads: 1. 0, and "": it ends
+ * with none, or there is no symlink of that name. -1, and errno: it cannot be read. */
+int hc_pointer_read_etag(int dir, const char *name, char etag[HC_ETAG_MAX + 1]);
+
 /*
  * Makes the pointer to blobs/<etag>, which must exist, by symlink under a private name
  * and rename; replaces what is there, also a pointer in the place of one of its

@@ -13,6 +13,7 @@
 #include <base/file.h>
 #include <base/text.h>
 #include <cache/blob_lock.h>
+#include <cache/pointer.h>
 #include <cache/ref.h>
 #include <cache/walk.h>
 #include <claim/claim_record.h>
@@ -136,24 +137,6 @@ static int search_find_orphans(struct repo_search *self, struct hc_error *err)
 
 /* ---- pointers ---------------------------------------------------------------------- */
 
-/* The last part of the symlink; "" when it is no etag. */
-static void pointer_read_etag(const struct hc_directory_walk *walk,
-                              char etag[HC_ETAG_MAX + 1])
-{
-    char target[PATH_MAX];
-    ssize_t length = readlinkat(walk->dir, walk->name, target, sizeof target);
-    const char *name;
-
-    etag[0] = '\0';
-    if (length <= 0 || length == (ssize_t)sizeof target)
-        return;
-    target[length] = '\0';
-    name = strrchr(target, '/');
-    name = name ? name + 1 : target;
-    if (hc_etag_is_valid(name))
-        (void)hc_format(etag, HC_ETAG_MAX + 1, "%s", name);
-}
-
 static bool pointer_dangles(const struct hc_directory_walk *walk)
 {
     struct stat status;
@@ -170,7 +153,7 @@ static int search_look_at_pointer(struct repo_search *self,
                                    .commit = commit,
                                    .etag = etag};
 
-    pointer_read_etag(walk, etag);
+    (void)hc_pointer_read_etag(walk->dir, walk->name, etag);
     if (etag[0] && hc_etag_set_add(&self->used, etag, err) < 0)
         return -1;
     if ((etag[0] && hc_etag_set_has(&self->present, etag)) || !pointer_dangles(walk) ||

@@ -6,6 +6,7 @@
 #include "pointed_blobs.h"
 
 #include <base/text.h>
+#include <cache/pointer.h>
 #include <repo/name.h>
 
 #include <errno.h>
@@ -41,18 +42,12 @@ int hc_pointed_blobs_add(struct hc_pointed_blobs *blobs,
                          const struct hc_directory_walk *pointer, uint32_t group,
                          struct hc_error *err)
 {
-    char target[PATH_MAX];
-    ssize_t length = readlinkat(pointer->dir, pointer->name, target, sizeof target - 1);
-    const char *name;
+    char etag[HC_ETAG_MAX + 1];
+    int found = hc_pointer_read_etag(pointer->dir, pointer->name, etag);
 
-    if (length < 0)
-        return errno == ENOENT || errno == EINVAL
-                   ? 0
-                   : hc_fail_errno(err, errno, "read link '%s'", pointer->path);
-    target[length] = '\0';
-    name = strrchr(target, '/');
-    name = name ? name + 1 : target;
-    return hc_etag_is_valid(name) ? blobs_add(blobs, name, group, err) : 0;
+    if (found < 0)
+        return hc_fail_errno(err, errno, "read link '%s'", pointer->path);
+    return found == 1 ? blobs_add(blobs, etag, group, err) : 0;
 }
 
 static int compare_blobs(const void *left, const void *right)

@@ -15,6 +15,7 @@
 #include <cache/blob_lock.h>
 #include <cache/fetched.h>
 #include <cache/memo.h>
+#include <cache/pointer.h>
 #include <cache/tree_cache.h>
 #include <cache/walk.h>
 #include <claim/claim_record.h>
@@ -44,15 +45,9 @@ void hc_quarantined_clear(struct hc_quarantined *quarantined)
 
 static bool pointer_leads_to(int dir, const char *pointer, const char *etag)
 {
-    char target[PATH_MAX];
-    ssize_t length = readlinkat(dir, pointer, target, sizeof target - 1);
-    const char *name;
+    char found[HC_ETAG_MAX + 1];
 
-    if (length <= 0)
-        return false;
-    target[length] = '\0';
-    name = strrchr(target, '/');
-    return strcmp(name ? name + 1 : target, etag) == 0;
+    return hc_pointer_read_etag(dir, pointer, found) == 1 && strcmp(found, etag) == 0;
 }
 
 static int walk_fail(const struct hc_directory_walk *walk, const struct hc_repo *repo,

@@ -11,6 +11,7 @@
 #include <base/hash.h>
 #include <base/size.h>
 #include <base/text.h>
+#include <cache/pointer.h>
 #include <cache/tree_cache.h>
 #include <cache/walk.h>
 
@@ -134,21 +135,6 @@ static const struct hc_entry *planning_find_entry(struct verify_planning *self,
     return self->tree ? hc_tree_find(self->tree, path) : NULL;
 }
 
-/* "": it is no pointer to a blob. */
-static void pointer_read_etag(const struct hc_directory_walk *walk,
-                              char etag[HC_ETAG_MAX + 1])
-{
-    char target[PATH_MAX];
-    ssize_t length = readlinkat(walk->dir, walk->name, target, sizeof target - 1);
-    const char *name;
-
-    target[length < 0 ? 0 : length] = '\0';
-    name = strrchr(target, '/');
-    name = name ? name + 1 : target;
-    if (!hc_etag_is_valid(name) || hc_format(etag, HC_ETAG_MAX + 1, "%s", name) < 0)
-        etag[0] = '\0';
-}
-
 static int planning_add_pointer(struct verify_planning *self,
                                 const struct hc_directory_walk *walk,
                                 struct hc_error *err)
@@ -158,7 +144,7 @@ static int planning_add_pointer(struct verify_planning *self,
     const struct hc_entry *entry;
     struct stat status;
 
-    pointer_read_etag(walk, etag);
+    (void)hc_pointer_read_etag(walk->dir, walk->name, etag);
     if (!etag[0] || hc_etag_set_add(&self->selected, etag, err) < 0)
         return etag[0] ? -1 : 0;
     if (hc_digest_kind_of(etag) != HC_DIGEST_NONE)
