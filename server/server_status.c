@@ -148,11 +148,8 @@ int hc_server_status_set_listeners(struct hc_server_status *status,
 {
     HC_LOCKED(&status->shared.lock);
 
-    for (size_t i = 0; i < bound->count; i++) {
-        if (hc_strings_add(&status->shared.listeners, bound->items[i], err) < 0)
-            return -1;
-    }
-    return 0;
+    return hc_strings_add_all(&status->shared.listeners,
+                              (const char *const *)bound->items, bound->count, err);
 }
 
 void hc_server_status_stop(struct hc_server_status *status)

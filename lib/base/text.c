@@ -267,6 +267,16 @@ int hc_strings_add(struct hc_strings *list, const char *text, struct hc_error *e
     return 0;
 }
 
+int hc_strings_add_all(struct hc_strings *list, const char *const *texts, size_t count,
+                       struct hc_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (hc_strings_add(list, texts[i], err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 void hc_strings_clear(struct hc_strings *list)
 {
     for (size_t i = 0; i < list->count; i++)

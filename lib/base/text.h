@@ -79,6 +79,8 @@ struct hc_strings {
 };
 
 int hc_strings_add(struct hc_strings *list, const char *text, struct hc_error *err);
+int hc_strings_add_all(struct hc_strings *list, const char *const *texts, size_t count,
+                       struct hc_error *err);
 void hc_strings_clear(struct hc_strings *list);
 HC_DEFINE_AUTO_VALUE(hc_strings, hc_strings_clear)
 

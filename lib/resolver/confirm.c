@@ -85,16 +85,6 @@ static bool confirmation_run(struct hc_task *task)
     return false;
 }
 
-static int strings_copy(struct hc_strings *copy, const char *const *items, size_t count,
-                        struct hc_error *err)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (hc_strings_add(copy, items[i], err) < 0)
-            return -1;
-    }
-    return 0;
-}
-
 /* NULL when memory is short; then nothing is confirmed. */
 static struct confirmation *confirmation_new(const struct hc_resolution *resolution,
                                              const struct hc_patterns *texts,
@@ -116,10 +106,10 @@ static struct confirmation *confirmation_new(const struct hc_resolution *resolut
     confirmation->is_of_snapshot = is_of_snapshot;
     if (!confirmation->id || !confirmation->revision ||
         hc_decision_copy(&confirmation->decision, &resolution->decision, &ignored) < 0 ||
-        strings_copy(&confirmation->paths, texts->allow, texts->allow_count, &ignored) <
-            0 ||
-        strings_copy(&confirmation->ignored, texts->ignore, texts->ignore_count,
-                     &ignored) < 0)
+        hc_strings_add_all(&confirmation->paths, texts->allow, texts->allow_count,
+                           &ignored) < 0 ||
+        hc_strings_add_all(&confirmation->ignored, texts->ignore, texts->ignore_count,
+                           &ignored) < 0)
         return NULL;
     return hc_take(&confirmation);
 }

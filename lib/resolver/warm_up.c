@@ -311,17 +311,6 @@ void hc_warm_up_files(struct hc_warm_ups *warm_ups,
     warm_up_submit(warm_up, is_whole);
 }
 
-static bool strings_copy(struct hc_strings *copy, const char *const *items, size_t count)
-{
-    struct hc_error ignored;
-
-    for (size_t i = 0; i < count; i++) {
-        if (hc_strings_add(copy, items[i], &ignored) < 0)
-            return false;
-    }
-    return true;
-}
-
 void hc_warm_up_snapshot(struct hc_warm_ups *warm_ups,
                          const struct hc_fetch_options *options,
                          const struct hc_snapshot *snapshot,
@@ -348,12 +337,14 @@ void hc_warm_up_snapshot(struct hc_warm_ups *warm_ups,
         return;
     }
     warm_up->directory = hc_text_copy(snapshot->path, &ignored);
-    warm_up_submit(
-        warm_up,
-        warm_up->directory &&
-            hc_decision_copy(&warm_up->decision, selection->decision, &ignored) == 0 &&
-            strings_copy(&warm_up->names, patterns->allow, patterns->allow_count) &&
-            strings_copy(&warm_up->ignore, patterns->ignore, patterns->ignore_count));
+    warm_up_submit(warm_up,
+                   warm_up->directory &&
+                       hc_decision_copy(&warm_up->decision, selection->decision,
+                                        &ignored) == 0 &&
+                       hc_strings_add_all(&warm_up->names, patterns->allow,
+                                          patterns->allow_count, &ignored) == 0 &&
+                       hc_strings_add_all(&warm_up->ignore, patterns->ignore,
+                                          patterns->ignore_count, &ignored) == 0);
 }
 
 /* ---- opening and closing ----------------------------------------------------------- */
