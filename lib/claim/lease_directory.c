@@ -35,13 +35,14 @@ int hc_lease_directory_open(int root, const struct hc_repo *repo, const char *co
     return hc_directory_open_nested(root, names);
 }
 
-/* Makes the directory `name` if need be, and opens it. -1 and errno. */
-static int directory_make(int above, const char *name)
+/* Makes the directory `name` if need be, and opens it. -1 and errno. A bar may have made
+ * it without a flush, so that one for a lease is flushed also when it is there. */
+static int directory_make(int above, const char *name, bool is_for_lease)
 {
-    if (mkdirat(above, name, 0777) == 0)
-        (void)fsync(above); /* some network filesystems cannot */
-    else if (errno != EEXIST)
+    if (mkdirat(above, name, 0777) < 0 && errno != EEXIST)
         return -1;
+    if (is_for_lease)
+        (void)fsync(above); /* some network filesystems cannot */
     return hc_directory_open(above, name);
 }
 
@@ -52,11 +53,11 @@ int hc_lease_directory_make(int root, const struct hc_repo *repo, const char *co
 
     if (dir >= 0 || errno != ENOENT)
         return dir;
-    dir = directory_make(root, names[0]);
+    dir = directory_make(root, names[0], commit);
     for (size_t i = 1; dir >= 0 && i < sizeof names / sizeof *names && names[i]; i++) {
         HC_AUTO_CLOSE int above = dir;
 
-        dir = directory_make(above, names[i]);
+        dir = directory_make(above, names[i], commit);
     }
     return dir;
 }

@@ -451,7 +451,7 @@ static bool removal_take_folder(struct repo_removal *removal)
 
     if (!folder_is_unused(removal) || !directory_is_empty(removal->folder, "snapshots") ||
         folder_list_blobs(removal, &etags, &unused) < 0 ||
-        removal_take_blobs(removal, &etags, &unused) < 0)
+        (etags.count > 0 && removal_take_blobs(removal, &etags, &unused) < 0))
         return false;
     folder_take_entries(removal, "blobs", "other", entry_is_no_blob);
     if ((unlinkat(removal->folder, "blobs", AT_REMOVEDIR) < 0 && errno != ENOENT) ||

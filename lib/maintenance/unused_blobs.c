@@ -102,30 +102,23 @@ static struct hc_hold hold_by_transfer(void)
         .detail = "a blob of it is locked: a client fetches it, or links to it"};
 }
 
-/* With the lock held. The lock's file is removed with the blob. */
-static struct hc_hold blob_take_locked(const struct hc_unused_blobs *blobs,
+/* With the lock held. The lock's file is removed with the blob. `dir` is that of the
+ * blobs. */
+static struct hc_hold blob_take_locked(const struct hc_unused_blobs *blobs, int dir,
                                        const char *etag, struct hc_blob_lock *lock)
 {
     const struct hc_blob_id blob = {blobs->repo->folder, etag};
-    HC_AUTO_CLOSE int dir = repo_open_directory(blobs, "blobs");
     struct hc_error err;
-    int taken;
 
-    if (dir < 0 && errno == ENOENT)
-        return (struct hc_hold){0}; /* without the directory there is no blob */
-    if (dir < 0) {
-        (void)hc_fail_errno(&err, errno, "open the blobs of '%s'", blobs->repo->id);
-        return hc_hold_of_failure(&err);
-    }
-    taken = hc_trash_take(blobs->trash, dir, etag, "blobs", etag, &err);
-    if (taken < 0)
+    if (hc_trash_take(blobs->trash, dir, etag, "blobs", etag, &err) < 0)
         return hc_hold_of_failure(&err);
     hc_fetched_remove(blobs->cache, &blob);
     hc_blob_lock_replace(lock);
     return (struct hc_hold){0};
 }
 
-static struct hc_hold blob_take(const struct hc_unused_blobs *blobs, const char *etag)
+static struct hc_hold blob_take(const struct hc_unused_blobs *blobs, int dir,
+                                const char *etag)
 {
     const struct hc_blob_id blob = {blobs->repo->folder, etag};
     struct hc_error err;
@@ -136,7 +129,7 @@ static struct hc_hold blob_take(const struct hc_unused_blobs *blobs, const char 
         return hc_hold_of_failure(&err);
     if (locked == 0 || blob_is_claimed(blobs, &blob))
         return hold_by_transfer();
-    return blob_take_locked(blobs, etag, lock);
+    return blob_take_locked(blobs, dir, etag, lock);
 }
 
 /* ---- all of them ------------------------------------------------------------------- */
@@ -189,7 +182,7 @@ static int used_read(const struct hc_unused_blobs *blobs, struct used_blobs *use
 }
 
 /* Ends early when the pointers cannot be read any more. */
-static void blobs_take_unused(const struct hc_unused_blobs *blobs,
+static void blobs_take_unused(const struct hc_unused_blobs *blobs, int dir,
                               const struct hc_pointed_blobs *led, struct used_blobs *used)
 {
     for (size_t i = 0; i < led->count; i++) {
@@ -206,7 +199,7 @@ static void blobs_take_unused(const struct hc_unused_blobs *blobs,
         }
         if (hc_pointed_blobs_have(&used->blobs, etag))
             continue;
-        hold = blob_take(blobs, etag);
+        hold = blob_take(blobs, dir, etag);
         if (hold.by != HC_HELD_BY_NONE)
             blob_note(blobs, etag, &hold);
     }
@@ -230,17 +223,21 @@ static void blobs_note_taken(const struct hc_unused_blobs *blobs)
 
 int hc_unused_blobs_take(const struct hc_unused_blobs *blobs, struct hc_error *err)
 {
+    HC_AUTO_CLOSE int dir = repo_open_directory(blobs, "blobs");
     HC_AUTO_VALUE(hc_pointed_blobs) led = {0};
     struct used_blobs used = {0};
     struct hc_error failure;
 
+    if (dir < 0 && errno != ENOENT)
+        return hc_fail_errno(err, errno, "open the blobs of '%s'", blobs->repo->id);
     if (pointed_read_trash(blobs, &led, err) < 0)
         return -1;
     if (used_read(blobs, &used, err) < 0) {
         hc_pointed_blobs_clear(&used.blobs);
         return -1;
     }
-    blobs_take_unused(blobs, &led, &used);
+    if (dir >= 0) /* without it there is none */
+        blobs_take_unused(blobs, dir, &led, &used);
     if (used_read(blobs, &used, &failure) < 0) {
         const struct hc_hold hold = hc_hold_of_failure(&failure);
 

@@ -25,8 +25,8 @@ struct hc_unused_blobs {
     void *ctx;
 };
 
-/* -1 when the pointers cannot be read: then all blobs stay. Payloads of the shared store
- * to which the last symlink is in the trash are removed. */
+/* -1 when the pointers, or the blobs' directory, cannot be read: then all blobs stay.
+ * Payloads of the shared store to which the last symlink is in the trash are removed. */
 int hc_unused_blobs_take(const struct hc_unused_blobs *blobs, struct hc_error *err);
 
 #endif
