@@ -15,6 +15,7 @@
 #include <claim/lease.h>
 #include <maintenance/eviction.h>
 #include <maintenance/orphans.h>
+#include <maintenance/replica_lock.h>
 #include <maintenance/trash.h>
 
 #include <fcntl.h>
@@ -27,6 +28,23 @@
 #define WITH_CACHE(test) cmocka_unit_test_setup_teardown(test, make_cache, remove_cache)
 
 enum { ROOM = 8192 /* that a blob of the fixture takes */, DAY_S = 24 * 3600 };
+
+/* What another replica does just before the lock of evictions is asked for. */
+static void (*before_lock)(void);
+
+bool __real_hc_replica_lock_try(struct hc_replica_lock *lock, int64_t now_ms);
+bool __wrap_hc_replica_lock_try(struct hc_replica_lock *lock, int64_t now_ms);
+
+bool __wrap_hc_replica_lock_try(struct hc_replica_lock *lock, int64_t now_ms)
+{
+    void (*hook)(void) = before_lock;
+
+    if (hook) {
+        before_lock = NULL;
+        hook();
+    }
+    return __real_hc_replica_lock_try(lock, now_ms);
+}
 
 static struct hc_eviction *eviction_of(struct fixture *f)
 {
@@ -712,6 +730,30 @@ static void two_processes_that_evict_free_no_byte_twice(void **state)
     assert_left(f, "9");
 }
 
+static struct racer other;
+
+static void let_the_other_evict(void)
+{
+    (void)race_evict(&other);
+}
+
+static void what_another_replica_has_freed_meanwhile_is_not_freed_again(void **state)
+{
+    struct fixture *f = *state;
+    HC_AUTO(hc_eviction) *one = eviction_of(f);
+    HC_AUTO(hc_eviction) *two = hc_eviction_new(f->cache, NULL, &f->err);
+
+    assert_non_null(one);
+    put_revisions(f, 9);
+    measure(f);
+    hc_free_space_set_bounds(hc_cache_free_space(f->cache), 9 * ROOM, 0);
+    other = (struct racer){f, two, 0};
+    before_lock = let_the_other_evict;
+    assert_int_equal(require_room(f, 3 * ROOM), 0);
+    assert_int_equal(other.freed, 4 * ROOM);
+    assert_left(f, "56789");
+}
+
 /* Random revisions, pins and amounts, against a model: the ones that are not pinned, in
  * order, until there is enough. */
 static void a_random_eviction_is_that_of_the_model(void **state)
@@ -773,6 +815,7 @@ int main(void)
         WITH_CACHE(files_of_a_revision_that_is_held_otherwise_stay),
         WITH_CACHE(a_file_that_is_being_fetched_itself_stays),
         WITH_CACHE(two_processes_that_evict_free_no_byte_twice),
+        WITH_CACHE(what_another_replica_has_freed_meanwhile_is_not_freed_again),
         WITH_CACHE(a_random_eviction_is_that_of_the_model),
     };
 
