@@ -147,6 +147,47 @@ def test_the_command_shows_a_plan_and_asks(server, cache):
     assert evict(server, "much")[0] == 2
 
 
+QUANTS = [f"model-{name}.gguf" for name in ("Q2_K", "Q4_K_M", "Q5_K_M", "Q8_0", "F16")]
+
+
+@pytest.fixture
+def quantized(filled):
+    """A repo with a file more than the limit lets the cache have."""
+    for number, name in enumerate(QUANTS):
+        filled.control("add-made-up", b"", path=name, size=SIZE, seed=100 + number, lfs=1)
+    filled.control("commit", b"", repo="models/org/gguf", revision="main")
+    return filled
+
+
+def fetch_quant(server, number, used):
+    path = server.ResolveFile(repo_id="org/gguf", filename=QUANTS[number], timeout=30).file.path
+    os.utime(os.path.realpath(path), (used, used))
+    return os.path.dirname(path)
+
+
+def test_a_repo_that_is_fetched_file_by_file_makes_room_for_the_next(server, quantized, newest, cache):
+    for number in (0, 2, 3, 1):
+        fetch_quant(server, number, used=1000 - number)
+    snapshot = fetch_quant(server, 4, used=2000)
+    assert set(os.listdir(snapshot)) == {*QUANTS} - {QUANTS[3]}  # used least recently
+    assert room_of(cache) <= LIMIT
+    assert cached(cache) == {"org/gguf"}
+    newest("hf_hub_download", repo_id="org/gguf", filename=QUANTS[3], cache_dir=str(cache),
+           endpoint=quantized.endpoint)
+    assert set(os.listdir(snapshot)) == {*QUANTS}
+    assert cached(cache) == {"org/gguf"}
+
+
+def test_files_of_a_leased_snapshot_make_no_room_for_the_next(server, quantized, cache):
+    for number in range(4):
+        snapshot = fetch_quant(server, number, used=1000)
+    server.ResolveFile(repo_id="org/gguf", filename=QUANTS[0], options={"lease": {"seconds": 60}})
+    with fails_with("NO_SPACE") as failure:
+        server.ResolveFile(repo_id="org/gguf", filename=QUANTS[4])
+    assert f"{4 * SIZE} bytes leased" in failure.message
+    assert set(os.listdir(snapshot)) == {*QUANTS[:4]}
+
+
 def test_room_that_is_in_use_is_missing_and_the_exit_status_says_so(server, cache):
     fetch(server, NAMES[0], options={"lease": {"seconds": 60}})
     for consent in ("--yes", "--dry-run", None):
