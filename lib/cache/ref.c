@@ -178,12 +178,35 @@ static int ref_write_checked(const struct hc_cache *cache, const struct hc_repo 
     return 0;
 }
 
+/* A read-only volume refuses: then the Hub is asked again next time, no more. */
+static bool ref_confirm_at(const struct hc_cache *cache, const struct hc_repo *repo,
+                           const char *revision, const char *commit, const char *path)
+{
+    struct hc_ref known;
+    struct hc_error unused;
+
+    if (hc_ref_find(cache, repo, revision, &known, &unused) != 1 ||
+        strcmp(known.commit, commit) != 0)
+        return false;
+    (void)utimensat(hc_cache_fd(cache), path, NULL, AT_SYMLINK_NOFOLLOW);
+    hc_memo_forget(hc_cache_memo(cache), path);
+    return true;
+}
+
+void hc_ref_confirm(const struct hc_cache *cache, const struct hc_repo *repo,
+                    const char *revision, const char *commit)
+{
+    char path[PATH_MAX];
+    struct hc_error unused;
+
+    if (ref_format_path(path, repo, revision, &unused) == 0)
+        (void)ref_confirm_at(cache, repo, revision, commit, path);
+}
+
 int hc_ref_update(const struct hc_cache *cache, const struct hc_repo *repo,
                   const char *revision, const char *commit, struct hc_error *err)
 {
     char path[PATH_MAX];
-    struct hc_ref known;
-    struct hc_error unused;
     int result;
 
     if (strcmp(revision, commit) == 0)
@@ -193,13 +216,8 @@ int hc_ref_update(const struct hc_cache *cache, const struct hc_repo *repo,
                        commit);
     if (ref_format_path(path, repo, revision, err) < 0)
         return -1;
-    if (hc_ref_find(cache, repo, revision, &known, &unused) == 1 &&
-        strcmp(known.commit, commit) == 0) {
-        /* A read-only volume refuses: then the Hub is asked again next time, no more. */
-        (void)utimensat(hc_cache_fd(cache), path, NULL, AT_SYMLINK_NOFOLLOW);
-        hc_memo_forget(hc_cache_memo(cache), path);
+    if (ref_confirm_at(cache, repo, revision, commit, path))
         return 0;
-    }
     /* The snapshot that a ref names is on the disk before the ref is. */
     if (hc_pointer_sync(cache, &(const struct hc_repo_file){repo, commit, NULL}, err) < 0)
         return -1;

@@ -50,6 +50,11 @@ bool hc_ref_recall(const struct hc_cache *cache, const struct hc_repo *repo,
 int hc_ref_update(const struct hc_cache *cache, const struct hc_repo *repo,
                   const char *revision, const char *commit, struct hc_error *err);
 
+/* The same for a ref whose commit the Hub has said again, but that publishes nothing: a
+ * ref that was removed meanwhile, with its snapshot, stays removed. */
+void hc_ref_confirm(const struct hc_cache *cache, const struct hc_repo *repo,
+                    const char *revision, const char *commit);
+
 /* Sets the mtime to the epoch: the next caller that wants it fresh asks the Hub. Its
  * commit stays. */
 void hc_ref_expire(const struct hc_cache *cache, const struct hc_repo *repo,

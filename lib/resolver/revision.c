@@ -22,7 +22,6 @@ static int revision_read_or_ask(void *ctx, void *result, struct hc_error *err)
     struct hc_resolution *resolution = ctx;
     struct hc_revision *answer = result;
     char commit[HC_COMMIT_SIZE];
-    struct hc_error ignored;
     int is_usable = hc_resolution_read_ref(resolution, commit, err);
 
     if (is_usable < 0)
@@ -36,8 +35,8 @@ static int revision_read_or_ask(void *ctx, void *result, struct hc_error *err)
     /* Another commit is written to the ref by the resolution that fetches its bytes, once
      * they are there. */
     if (commit[0] && strcmp(commit, answer->commit) == 0 && !answer->is_of_mirror)
-        (void)hc_ref_update(resolution->resolver->cache, &resolution->repo,
-                            resolution->revision, commit, &ignored);
+        hc_ref_confirm(resolution->resolver->cache, &resolution->repo,
+                       resolution->revision, commit);
     return 0;
 }
 

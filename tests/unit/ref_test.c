@@ -113,6 +113,26 @@ static void an_update_to_the_same_commit_only_renews_the_time(void **state)
     assert_file_content(f, REFS "main", COMMIT "\n");
 }
 
+/* A removal takes the refs of a revision, and then its snapshot. */
+static void a_ref_that_is_confirmed_after_its_removal_stays_removed(void **state)
+{
+    struct fixture *f = *state;
+    struct hc_ref old, new;
+
+    temp_dir_write(f->dir, REFS "main", COMMIT);
+    age_file(f, REFS "main", 1000);
+    assert_int_equal(ref_find(f, "main", &old), 1);
+    hc_ref_confirm(f->cache, &f->repo, "main", COMMIT);
+    assert_int_equal(ref_find(f, "main", &new), 1);
+    assert_true(new.confirmed_ms - old.confirmed_ms > 900000);
+    assert_int_equal(unlinkat(hc_cache_fd(f->cache), REFS "main", 0), 0);
+    hc_ref_confirm(f->cache, &f->repo, "main", COMMIT);
+    assert_false(temp_dir_has(f->dir, REFS "main"));
+    temp_dir_write(f->dir, REFS "main", OTHER_COMMIT);
+    hc_ref_confirm(f->cache, &f->repo, "main", COMMIT);
+    assert_file_content(f, REFS "main", OTHER_COMMIT);
+}
+
 static void a_commit_is_no_ref_of_itself(void **state)
 {
     struct fixture *f = *state;
@@ -316,6 +336,7 @@ int main(void)
         WITH_CACHE(a_revision_with_slashes_is_nested),
         WITH_CACHE(a_moved_revision_is_replaced),
         WITH_CACHE(an_update_to_the_same_commit_only_renews_the_time),
+        WITH_CACHE(a_ref_that_is_confirmed_after_its_removal_stays_removed),
         WITH_CACHE(a_commit_is_no_ref_of_itself),
         WITH_CACHE(a_commit_never_resolves_to_another_commit),
         WITH_CACHE(white_space_after_the_commit_is_read),
