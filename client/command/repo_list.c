@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "repo_spec.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -121,6 +122,29 @@ void hc_repo_list_clear(struct hc_repo_list *list)
     free(list->pages);
     free(list->repos);
     *list = (struct hc_repo_list){0};
+}
+
+bool hc_repo_list_find_other_type(struct hc_client *client, const char *text,
+                                  char name[256])
+{
+    HC_AUTO_VALUE(hc_repo_list) list = {0};
+    Hubcache__V1__ListReposRequest request;
+    struct hc_repo_spec spec;
+    char *id = spec.id;
+    struct hc_error unused;
+
+    hubcache__v1__list_repos_request__init(&request);
+    request.repo_ids = &id;
+    request.n_repo_ids = 1;
+    if (hc_repo_spec_parse(text, NULL, &spec, &unused) < 0 ||
+        hc_repo_list_fetch(client, &request, &list, &unused) < 0)
+        return false;
+    for (size_t i = 0; i < list.count; i++) {
+        if ((int)list.repos[i]->repo_type == (int)spec.type)
+            return false;
+        hc_repo_spec_format((enum hc_repo_type)list.repos[i]->repo_type, spec.id, name);
+    }
+    return list.count > 0;
 }
 
 struct hc_repo_entry *hc_repo_list_entries(const struct hc_repo_list *list,

@@ -24,6 +24,14 @@ int hc_repo_list_fetch(struct hc_client *client, Hubcache__V1__ListReposRequest 
 void hc_repo_list_clear(struct hc_repo_list *list);
 HC_DEFINE_AUTO_VALUE(hc_repo_list, hc_repo_list_clear)
 
+/*
+ * Whether the cache has no repo that is meant by `text`, but one of the same id and
+ * another type: then `name` is how that is written, "dataset/org/name". A failure counts
+ * as no.
+ */
+bool hc_repo_list_find_other_type(struct hc_client *client, const char *text,
+                                  char name[256]);
+
 /* A repo, or one of its revisions. */
 struct hc_repo_entry {
     const Hubcache__V1__CachedRepo *repo;

@@ -18,6 +18,7 @@
 #include "prefetch.h"
 #include "pull.h"
 #include "removal.h"
+#include "repo_list.h"
 #include "resolve.h"
 #include "run.h"
 #include "suggestion.h"
@@ -154,8 +155,33 @@ static error_t subcommand_option_parse(int key, char *arg, struct argp_state *st
     }
 }
 
+/* A dataset that is named without its type is taken for a model. */
+static void cache_hint_type(struct hc_client *client,
+                            const struct hc_cache_command *cache,
+                            char hint[HC_OUTPUT_HINT_MAX])
+{
+    char name[256];
+
+    for (size_t i = 0; i < cache->argument_count && !hint[0]; i++) {
+        if (hc_repo_list_find_other_type(client, cache->arguments[i], name))
+            (void)snprintf(hint, HC_OUTPUT_HINT_MAX, "the cache has %s: write its type",
+                           name);
+    }
+}
+
+static int cache_call(const struct subcommand_line *line, struct hc_client *client,
+                      char hint[HC_OUTPUT_HINT_MAX], struct hc_error *err)
+{
+    int result = line->subcommand->run_cache(client, line->cache, err);
+
+    if (result < 0 && err->reason == HC_NOT_CACHED)
+        cache_hint_type(client, line->cache, hint);
+    return result;
+}
+
 /* An address is refused here, since the server may be asked for relative directories. */
-static int subcommand_call(const struct subcommand_line *line, struct hc_error *err)
+static int subcommand_call(const struct subcommand_line *line,
+                           char hint[HC_OUTPUT_HINT_MAX], struct hc_error *err)
 {
     const struct hc_subcommand *subcommand = line->subcommand;
     const struct hc_resolve_options *options = &line->options;
@@ -168,22 +194,24 @@ static int subcommand_call(const struct subcommand_line *line, struct hc_error *
     client = hc_command_connect(options->common, err);
     if (!client)
         return -1;
-    return line->cache ? subcommand->run_cache(client, line->cache, err)
+    return line->cache ? cache_call(line, client, hint, err)
                        : subcommand->run(client, options, err);
 }
 
-/* Says what to type when the repo was named as elsewhere. */
+/* Says what to type when the repo was named as elsewhere; `hint` is "", or better than
+ * what the failure alone suggests. */
 static int subcommand_fail(const struct hc_subcommand *subcommand,
                            const struct hc_resolve_options *options,
-                           const struct hc_error *err)
+                           char hint[HC_OUTPUT_HINT_MAX], const struct hc_error *err)
 {
-    char hint[HC_OUTPUT_HINT_MAX], command[HC_SUGGESTION_MAX];
+    char command[HC_SUGGESTION_MAX];
 
-    hc_output_hint(err, hint, sizeof hint);
+    if (!hint[0])
+        hc_output_hint(err, hint, HC_OUTPUT_HINT_MAX);
     if (subcommand->has_repo &&
         (err->reason == HC_INVALID_REPO_ID || err->reason == HC_REPO_NOT_FOUND) &&
         hc_suggestion_make(subcommand->name, options, command))
-        (void)snprintf(hint, sizeof hint, "write: %s", command);
+        (void)snprintf(hint, HC_OUTPUT_HINT_MAX, "write: %s", command);
     if (options->common->json) /* a failure of this says nothing more */
         (void)hc_output_print_json(hc_output_json_of_failure(err, hint, &options->repo),
                                    &(struct hc_error){0});
@@ -201,20 +229,21 @@ int hc_subcommand_run(const struct hc_subcommand *subcommand, int argc, char **a
     };
     struct subcommand_line line = {.subcommand = subcommand, .options.common = common};
     HC_AUTO_FREE void *cache_options = calloc(1, subcommand->options_size + 1);
+    char hint[HC_OUTPUT_HINT_MAX] = "";
     struct hc_error err = {0};
     int result = HC_EXIT_OK;
 
     if (!cache_options) {
         (void)hc_fail_memory(&err);
-        return subcommand_fail(subcommand, &line.options, &err);
+        return subcommand_fail(subcommand, &line.options, hint, &err);
     }
     if (subcommand->run_cache) {
         line.cache = cache_options;
         line.cache->common = common;
     }
     hc_command_parse(&argp, 0, argc, argv, &line);
-    if (subcommand_call(&line, &err) < 0)
-        result = subcommand_fail(subcommand, &line.options, &err);
+    if (subcommand_call(&line, hint, &err) < 0)
+        result = subcommand_fail(subcommand, &line.options, hint, &err);
     else if (line.cache)
         result = line.cache->exit_status;
     hc_resolve_options_clear(&line.options);

@@ -130,7 +130,16 @@ def test_what_is_not_in_the_cache_is_not_found(maker, offline):
     server = offline()
 
     for name in ("org/other", "org/name@v9", THIRD):
-        assert hubcache("rm", name, "--yes", server=server).returncode == 3
+        result = hubcache("rm", name, "--yes", server=server)
+        assert result.returncode == 3 and "write its type" not in result.stderr
+
+
+@pytest.mark.parametrize("command", [("rm", "--yes"), ("pin",), ("verify",), ("ls",), ("ls", "--files"), ("du",)])
+def test_a_dataset_that_is_taken_for_a_model_is_hinted_at(command, maker, offline):
+    two_revisions(maker, FORK)
+    result = hubcache(*command, "fork/name", "--json", server=offline())
+    assert result.returncode == 3
+    assert json.loads(result.stdout)["error"]["hint"] == "the cache has dataset/fork/name: write its type"
 
 
 def test_the_failure_of_one_of_several_is_not_told_to_be_of_the_first(maker, offline):
