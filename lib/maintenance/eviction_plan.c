@@ -190,10 +190,13 @@ static int plan_consider(const struct eviction_planning *planning, size_t number
     struct hc_repo repo;
     struct hc_hold hold;
 
-    if (!hc_repo_parse_folder(&repo, candidate->folder) ||
+    if (!hc_repo_parse_folder(&repo, candidate->folder))
+        return 0;
+    /* What holds it is a few looks; its last use is a look at each of its files. */
+    hold = candidate_find_hold(planning, candidate, &repo);
+    if ((hold.by == HC_HELD_BY_NONE || hold.by == HC_HELD_BY_TRANSFER) &&
         !candidate_is_in_place(planning, candidate))
         return 0;
-    hold = candidate_find_hold(planning, candidate, &repo);
     if (hold.by == HC_HELD_BY_NONE)
         return plan_add_revision(planning, number, err);
     if (plan_note_held(planning, candidate, &repo, &hold, err) < 0)

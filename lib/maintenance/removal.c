@@ -162,7 +162,9 @@ struct hc_removal *hc_removal_new(const struct hc_cache *cache,
     removal->scope.cache = cache;
     removal->scope.rules = options->rules;
     removal->is_dry_run = options->is_dry_run;
-    removal->now_ms = options->now_ms;
+    removal->now_ms = options->now_ms == 0 && options->is_dry_run
+                          ? hc_volume_now_ms(cache)
+                          : options->now_ms;
     removal->result = result;
     return removal;
 }

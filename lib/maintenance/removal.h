@@ -23,7 +23,8 @@ struct hc_removal;
 struct hc_removal_options {
     const struct hc_hold_rules *rules; /* Optional: what the policy keeps; borrowed */
     bool is_dry_run;
-    int64_t now_ms; /* Optional: since the epoch; 0: the volume's clock, each time */
+    int64_t now_ms; /* Optional: since the epoch; 0: the volume's clock, once in a dry
+                       run, else each time */
 };
 
 /* `result` is borrowed, and appended to: zero-initialised at first. */
