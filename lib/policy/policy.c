@@ -181,6 +181,20 @@ int hc_policy_may_administer(struct hc_policy *policy, const struct hc_identity 
     return -1;
 }
 
+int hc_policy_may_administer_any(struct hc_policy *policy,
+                                 const struct hc_identity *identity, struct hc_error *err)
+{
+    HC_AUTO(hc_rules) *rules = hc_policy_hold_rules(policy);
+
+    for (size_t i = 0; rules && i < rules->count; i++) {
+        const struct hc_rule *rule = &rules->items[i];
+
+        if (rule->action == HC_RULE_ADMIN && hc_callers_match(&rule->callers, identity))
+            return 0;
+    }
+    return hc_policy_may_administer(policy, identity, NULL, err);
+}
+
 bool hc_policy_may_see_all(struct hc_policy *policy, const struct hc_identity *identity)
 {
     HC_AUTO(hc_rules) *rules = hc_policy_hold_rules(policy);

@@ -71,6 +71,12 @@ struct hc_fetch_options hc_policy_grant(const struct hc_decision *decision,
 int hc_policy_may_administer(struct hc_policy *policy, const struct hc_identity *identity,
                              const struct hc_repo *repo, struct hc_error *err);
 
+/* May the caller change what the cache has of some repo, be that there or not? Else as
+ * hc_policy_may_administer() of every repo. */
+int hc_policy_may_administer_any(struct hc_policy *policy,
+                                 const struct hc_identity *identity,
+                                 struct hc_error *err);
+
 /* Whether nothing is hidden from the caller: there is no policy, or a rule of `action:
  * admin` without repos and types matches it. */
 bool hc_policy_may_see_all(struct hc_policy *policy, const struct hc_identity *identity);

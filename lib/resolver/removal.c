@@ -255,7 +255,9 @@ int hc_resolver_prune(struct hc_resolver *resolver,
     int pruned;
 
     *result = (struct hc_prune_result){0};
-    if (hc_patterns_check(&patterns, err) < 0)
+    if (hc_patterns_check(&patterns, err) < 0 ||
+        hc_policy_may_administer_any(&resolver->policy, request->options.identity, err) <
+            0)
         return -1;
     filter = hc_filter_new(&patterns, cancellation, err);
     removal = filter ? hc_removal_new(resolver->cache, &options, &result->revisions, err)

@@ -263,6 +263,9 @@ def test_an_alias_and_a_token_file_are_shown_to_administrators(hub, serve, cache
     with fails_with("POLICY_DENIED") as failure:
         test("hidden", "bob", caller="alice")
     assert failure.metadata["rule"] == "admin"
+    with fails_with("POLICY_DENIED"):  # also of a cache in which bob sees nothing
+        server.manage("Prune", metadata=as_caller("bob"), repo_ids=["none/*"])
+    assert server.manage("Prune", metadata=as_caller("alice")).removed_total == 0
 
 
 def test_a_swapped_policy_takes_effect_and_a_wrong_one_does_not(hub, serve, cache, policy):
