@@ -18,7 +18,7 @@ enum {
     REPO_SIZE = 2 << 20,
     REPOS = 6,
     REPOS_FIT = 4,
-    REPOS_MAX = 40,
+    REPOS_MAX = 20,
     LEASE_ID_SIZE = 400
 };
 
