@@ -40,7 +40,7 @@ int hc_resolver_check_lease(const struct hc_resolver *resolver,
 
     if (terms->duration_ms <= 0)
         return hc_fail_field(err, HC_INVALID_OPTIONS, "options.lease",
-                             "a lease is for more than no time");
+                             "the time of a lease must be above 0");
     if (terms->duration_ms > max_ms)
         return hc_fail_field(err, HC_INVALID_OPTIONS, "options.lease",
                              "a lease is for %" PRId64 " seconds at most (--max-lease); "
