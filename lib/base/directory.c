@@ -57,6 +57,19 @@ int hc_directory_open_parent(int root, const char *path, const char **name)
     return dir;
 }
 
+void hc_directory_refresh(int root, const char *path)
+{
+    char inside[PATH_MAX];
+    const char *name;
+
+    if (hc_format(inside, sizeof inside, "%s/.", path) < 0)
+        return;
+
+    int dir = hc_directory_open_parent(root, inside, &name);
+
+    hc_auto_close(&dir);
+}
+
 /* ---- the walk: a stack of open directories, of which the last is being read -------- */
 
 /* That a directory is gone tells less than any other failure of the walk. */

@@ -36,6 +36,15 @@ int hc_directory_open_nested(int root, const char *const names[]);
  */
 int hc_directory_open_parent(int root, const char *path, const char **name);
 
+/*
+ * Opens the directories on the way to `path`, and it, none of which may be a symlink. A
+ * network filesystem answers from what it has read of a directory for up to a minute,
+ * both what is there and what is not; when a directory is opened, it asks its server
+ * whether that has changed (close-to-open consistency). What is looked up next below
+ * these directories is as new as this call.
+ */
+void hc_directory_refresh(int root, const char *path);
+
 /* Removes directories below `path` that are empty, and leaves all else. */
 void hc_directory_remove_empty(int root, const char *path);
 

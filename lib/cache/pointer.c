@@ -300,10 +300,18 @@ static int pointer_paths_format(struct pointer_paths *paths,
 }
 
 /* A removal that moves the blob away looks for pointers afterwards, and this looks for
- * the blob after the pointer is there: one of the two sees the other. */
-static bool pointer_is_dangling(int root, const char *cache_path)
+ * the blob after the pointer is there: one of the two sees the other. On a network
+ * filesystem opening the directory makes the look one at the server; to open those above
+ * it, too, is not worth the time, for a removal removes blobs/ before it moves them. */
+static bool pointer_is_dangling(int root, const struct pointer_paths *paths)
 {
-    return faccessat(root, cache_path, F_OK, 0) < 0 && errno == ENOENT;
+    HC_AUTO_CLOSE int blobs = -1;
+    char directory[PATH_MAX];
+
+    (void)hc_format(directory, sizeof directory, "%.*s",
+                    (int)(strrchr(paths->blob, '/') - paths->blob), paths->blob);
+    blobs = hc_directory_open(root, directory);
+    return faccessat(root, paths->cache_path, F_OK, 0) < 0 && errno == ENOENT;
 }
 
 /* The bytes are moved or copied only after symlink(2) has failed: no probe (§1.7). */
@@ -322,7 +330,7 @@ static int pointer_make(const struct hc_cache *cache, const struct pointer_paths
     if (linked < 0)
         return -1;
     if (linked > 0)
-        return pointer_is_dangling(root, paths->cache_path) ? 1 : 0;
+        return pointer_is_dangling(root, paths) ? 1 : 0;
     return pointer_place_blob(root, paths->blob, may_move ? NULL : paths->private,
                               paths->cache_path, err);
 }

@@ -160,8 +160,10 @@ static bool snapshot_exists(const struct hc_cache *cache, const struct hc_repo *
     char path[PATH_MAX];
     struct hc_error unused;
 
-    return hc_cache_snapshot_path(path, repo, commit, NULL, &unused) == 0 &&
-           faccessat(hc_cache_fd(cache), path, F_OK, 0) == 0;
+    if (hc_cache_snapshot_path(path, repo, commit, NULL, &unused) < 0)
+        return false;
+    hc_directory_refresh(hc_cache_fd(cache), path);
+    return faccessat(hc_cache_fd(cache), path, F_OK, 0) == 0;
 }
 
 /* A removal of the snapshot looks for refs after it is gone, and this looks for the

@@ -114,11 +114,26 @@ static bool roll_out_accepts(const struct hc_directory_walk *walk)
     return S_ISREG(walk->type) && !hc_text_ends(walk->name, ".lock");
 }
 
+/* One that cannot be read may be to any commit, as long as it is fresh. */
+static bool roll_out_may_be_to(const struct hc_cache *cache, const struct hc_repo *repo,
+                               const struct hc_directory_walk *walk, const char *commit,
+                               int64_t now_ms)
+{
+    struct hc_roll_out found;
+    struct stat status;
+
+    if (hc_roll_out_find(cache, repo, walk->path, &found) == 1)
+        return strcmp(found.commit, commit) == 0 && found.behind_since_ms > 0 &&
+               now_ms - found.asked_ms < ALIVE_MS;
+    if (fstatat(walk->dir, walk->name, &status, AT_SYMLINK_NOFOLLOW) < 0)
+        return !hc_file_is_absent(errno);
+    return now_ms - hc_file_time_ms(&status.st_mtim) < ALIVE_MS;
+}
+
 bool hc_roll_out_is_to(const struct hc_cache *cache, const struct hc_repo *repo,
                        const char *commit, int64_t now_ms)
 {
     char path[PATH_MAX];
-    struct hc_roll_out found;
 
     if (hc_format(path, sizeof path, "%s/%s", records_path, repo->folder) < 0)
         return false;
@@ -128,12 +143,10 @@ bool hc_roll_out_is_to(const struct hc_cache *cache, const struct hc_repo *repo,
 
     walk.accepts = roll_out_accepts;
     while (hc_directory_walk_next(&walk)) {
-        if (hc_roll_out_find(cache, repo, walk.path, &found) == 1 &&
-            strcmp(found.commit, commit) == 0 && found.behind_since_ms > 0 &&
-            now_ms - found.asked_ms < ALIVE_MS)
+        if (roll_out_may_be_to(cache, repo, &walk, commit, now_ms))
             return true;
     }
-    return false;
+    return walk.is_incomplete;
 }
 
 void hc_roll_out_sweep(const struct hc_cache *cache, int64_t now_ms)

@@ -41,7 +41,7 @@ bool hc_roll_out_lock(const struct hc_cache *cache, const struct hc_repo *repo,
                       const char *revision, int *fd);
 
 /* Whether a revision of the repo is being rolled out to that commit, or will be: the Hub
- * has been asked about it within a day. */
+ * has been asked about it within a day. True also when that cannot be read. */
 bool hc_roll_out_is_to(const struct hc_cache *cache, const struct hc_repo *repo,
                        const char *commit, int64_t now_ms);
 

@@ -27,7 +27,8 @@
 enum {
     CHECK_EVERY = 256,  /* entries between two looks at the cancellation */
     REF_SIZE_MAX = 256, /* as cache/ref.c */
-    HEX_SUFFIX = 9      /* ".<8 hex>" */
+    HEX_SUFFIX = 9,     /* ".<8 hex>" */
+    BLOCK_SIZE = 512    /* of st_blocks */
 };
 
 #define INCOMPLETE_SUFFIX ".incomplete"
@@ -57,8 +58,15 @@ static int search_go_on(struct repo_search *self, struct hc_error *err)
                : 0;
 }
 
+static uint64_t leftover_room(const struct stat *status)
+{
+    return S_ISREG(status->st_mode) && status->st_nlink <= 1
+               ? (uint64_t)status->st_blocks * BLOCK_SIZE
+               : 0;
+}
+
 /* Tells what the walk is at, which is below `directory` of the repo, when it is old
- * enough. A pointer that dangles does so at any age: its blob comes before it. */
+ * enough. */
 static int search_tell(const struct repo_search *self,
                        const struct hc_directory_walk *walk, const char *directory,
                        const struct hc_leftover *leftover, struct hc_error *err)
@@ -66,6 +74,7 @@ static int search_tell(const struct repo_search *self,
     struct hc_leftover told = *leftover;
     char path[PATH_MAX];
     struct stat status;
+    int64_t age_ms;
 
     if (fstatat(walk->dir, walk->name, &status, AT_SYMLINK_NOFOLLOW) < 0 ||
         hc_format(path, sizeof path, "%s/%s/%s", self->repo->folder, directory,
@@ -75,9 +84,11 @@ static int search_tell(const struct repo_search *self,
     told.cache_path = path;
     told.name = walk->path;
     told.size_bytes = S_ISREG(status.st_mode) ? (uint64_t)status.st_size : 0;
+    told.room_bytes = leftover_room(&status);
     told.changed_ms = hc_file_time_ms(&status.st_ctim);
-    if (told.kind != HC_DANGLING_POINTER &&
-        self->search->now_ms - told.changed_ms < self->search->age_ms)
+    age_ms = told.kind == HC_DANGLING_POINTER ? self->search->pointer_age_ms
+                                              : self->search->age_ms;
+    if (self->search->now_ms - told.changed_ms < age_ms)
         return 0;
     return self->search->found(self->search->ctx, &told, err);
 }
@@ -354,6 +365,7 @@ static int payload_look(const struct hc_leftovers *search, const char *hash,
         hc_format(path, sizeof path, "blobs/%.2s/%s", hash, hash) < 0)
         return 0;
     orphan.size_bytes = (uint64_t)status.st_size;
+    orphan.room_bytes = leftover_room(&status);
     orphan.changed_ms = hc_file_time_ms(&status.st_ctim);
     if (search->now_ms - orphan.changed_ms < search->age_ms)
         return 0;

@@ -7,7 +7,8 @@
  * continue to write.
  *
  * What is young, locked or claimed is no leftover: a blob is there before its pointer. So
- * a pointer that dangles is one at any age.
+ * a pointer that dangles may be one at any age; but a network filesystem may not show the
+ * blob of another host for a minute.
  * Callable from any thread.
  */
 #ifndef HC_MAINTENANCE_LEFTOVERS_H
@@ -31,7 +32,8 @@ struct hc_leftover {
     const char *commit; /* of a dangling pointer or ref; else "" */
     const char *etag;   /* that a dangling pointer or a temporary is of; "": none */
     uint64_t size_bytes;
-    int64_t changed_ms; /* since the epoch: when it was last changed */
+    uint64_t room_bytes; /* that its removal frees: none if it has other names */
+    int64_t changed_ms;  /* since the epoch: when it was last changed */
 };
 
 /* -1 ends the search, with `err`. Strings are borrowed for the call. */
@@ -41,8 +43,9 @@ typedef int (*hc_leftover_fn)(void *ctx, const struct hc_leftover *leftover,
 struct hc_leftovers {
     /* Required. */
     const struct hc_cache *cache;
-    int64_t now_ms; /* hc_volume_now_ms() */
-    int64_t age_ms; /* what is younger is none: HC_LEFTOVER_AGE_MS */
+    int64_t now_ms;         /* hc_volume_now_ms() */
+    int64_t age_ms;         /* what is younger is none: HC_LEFTOVER_AGE_MS */
+    int64_t pointer_age_ms; /* Optional: the same of a pointer */
     hc_leftover_fn found;
 
     void *ctx;

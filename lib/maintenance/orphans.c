@@ -37,17 +37,30 @@ static uint64_t orphans_find_room(const struct hc_cache *cache,
     return room;
 }
 
+static void orphans_note(void *ctx, const char *etag, const struct hc_hold *hold)
+{
+    bool *has_failed = ctx;
+
+    (void)etag;
+    *has_failed = *has_failed || hold->by == HC_HELD_BY_FAILURE;
+}
+
+/* A blob that cannot be moved back waits in the trash for the next sweep. */
 static void orphans_take(const struct hc_unused_blobs *blobs)
 {
     struct hc_unused_blobs taken = *blobs;
+    bool has_failed = false;
     struct hc_error unused;
     HC_AUTO(hc_trash) *trash = hc_trash_new(blobs->cache, blobs->repo, &unused);
 
     taken.trash = trash;
+    taken.note = orphans_note;
+    taken.ctx = &has_failed;
     if (!trash)
         return;
     (void)hc_unused_blobs_take(&taken, &unused);
-    hc_trash_empty(trash);
+    if (!has_failed)
+        hc_trash_empty(trash);
 }
 
 uint64_t hc_orphans_remove(const struct hc_cache *cache, const struct hc_repo *repo,

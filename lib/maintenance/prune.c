@@ -27,8 +27,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { BLOCK_SIZE = 512 /* of st_blocks */ };
-
 static const char unreferenced[] = "no ref names it";
 
 /* A leftover, kept after the search. */
@@ -38,7 +36,7 @@ struct found_leftover {
     char *name;
     char *etag;
     char commit[HC_COMMIT_SIZE];
-    uint64_t size_bytes;
+    uint64_t size_bytes, room_bytes;
 };
 
 struct found_leftovers {
@@ -75,7 +73,8 @@ static int leftover_collect(void *ctx, const struct hc_leftover *leftover,
                                     .cache_path = hc_text_copy(leftover->cache_path, err),
                                     .name = hc_text_copy(leftover->name, err),
                                     .etag = hc_text_copy(leftover->etag, err),
-                                    .size_bytes = leftover->size_bytes};
+                                    .size_bytes = leftover->size_bytes,
+                                    .room_bytes = leftover->room_bytes};
     (void)hc_format(item->commit, sizeof item->commit, "%s", leftover->commit);
     return item->cache_path && item->name && item->etag ? 0 : -1;
 }
@@ -120,25 +119,30 @@ static bool leftover_take(const struct repo_prune *self,
     return false;
 }
 
-static bool blob_exists(const struct repo_prune *self, const struct found_leftover *item)
+/* Another host may have made it just now: what this one has read before must not tell. */
+static bool repo_has(const struct repo_prune *self, const char *directory,
+                     const char *name)
 {
+    int root = hc_cache_fd(self->prune->cache);
     char path[PATH_MAX];
 
-    return item->etag[0] &&
-           hc_format(path, sizeof path, "%s/blobs/%s", self->repo->folder, item->etag) >
+    (void)hc_format(path, sizeof path, "%s/%s", self->repo->folder, directory);
+    hc_directory_refresh(root, path);
+    return hc_format(path, sizeof path, "%s/%s/%s", self->repo->folder, directory, name) >
                0 &&
-           faccessat(hc_cache_fd(self->prune->cache), path, F_OK, 0) == 0;
+           (faccessat(root, path, F_OK, 0) == 0 || !hc_file_is_absent(errno));
+}
+
+static bool blob_exists(const struct repo_prune *self, const struct found_leftover *item)
+{
+    return item->etag[0] && repo_has(self, "blobs", item->etag);
 }
 
 /* Trap 55: a client may write the ref first, and the snapshot later. */
 static bool snapshot_exists(const struct repo_prune *self,
                             const struct found_leftover *item)
 {
-    char path[PATH_MAX];
-
-    return hc_format(path, sizeof path, "%s/snapshots/%s", self->repo->folder,
-                     item->commit) > 0 &&
-           faccessat(hc_cache_fd(self->prune->cache), path, F_OK, 0) == 0;
+    return repo_has(self, "snapshots", item->commit);
 }
 
 static bool pointer_prune(const struct repo_prune *self,
@@ -209,17 +213,6 @@ static bool leftover_prune(const struct repo_prune *self,
 }
 
 /* ---- rows -------------------------------------------------------------------------- */
-
-/* Room that the file takes, unless it has other names. */
-static uint64_t file_room(const struct hc_cache *cache, const char *path)
-{
-    struct stat status;
-
-    if (fstatat(hc_cache_fd(cache), path, &status, AT_SYMLINK_NOFOLLOW) < 0 ||
-        !S_ISREG(status.st_mode) || status.st_nlink > 1)
-        return 0;
-    return (uint64_t)status.st_blocks * BLOCK_SIZE;
-}
 
 static int result_add_file(struct hc_prune_result *result,
                            const struct hc_pruned_file *file, const char *cache_path,
@@ -292,18 +285,23 @@ static int repo_prune_leftovers(struct repo_prune *self, struct hc_error *err)
     for (size_t i = 0; i < self->found.count; i++) {
         const struct found_leftover *item = &self->found.items[i];
         struct hc_pruned_file file = {.kind = item->kind, .size_bytes = item->size_bytes};
-        uint64_t room = item->kind == HC_ORPHAN_BLOB
-                            ? item->size_bytes
-                            : file_room(self->prune->cache, item->cache_path);
 
         if (!self->prune->is_dry_run)
             file.is_removed = leftover_prune(self, item);
         if (self->prune->is_dry_run || file.is_removed)
-            result->file_bytes += room;
+            result->file_bytes += item->room_bytes;
         if (result_add_file(result, &file, item->cache_path, err) < 0)
             return -1;
     }
     return 0;
+}
+
+/* A pointer comes after its blob; but a network filesystem shows the blob of another host
+ * late. For a caller who takes what was used just now, the look at its end has to do. */
+static int64_t pointer_age_ms(const struct hc_prune *prune)
+{
+    return prune->unused_for_ms < HC_LEFTOVER_AGE_MS ? prune->unused_for_ms
+                                                     : HC_LEFTOVER_AGE_MS;
 }
 
 static int prune_leftovers(const struct hc_prune *prune, const struct hc_repo *repo,
@@ -314,6 +312,7 @@ static int prune_leftovers(const struct hc_prune *prune, const struct hc_repo *r
         .cache = prune->cache,
         .now_ms = prune->now_ms,
         .age_ms = HC_LEFTOVER_AGE_MS,
+        .pointer_age_ms = pointer_age_ms(prune),
         .found = leftover_collect,
         .ctx = &self.found,
         .cancellation = prune->cancellation,
@@ -498,14 +497,13 @@ int hc_prune_cache(const struct hc_prune *prune, struct hc_error *err)
     for (size_t i = 0; i < found.count; i++) {
         const struct found_leftover *item = &found.items[i];
         struct hc_pruned_file file = {.kind = item->kind, .size_bytes = item->size_bytes};
-        uint64_t room = file_room(prune->cache, item->cache_path);
         struct hc_error unused;
 
         file.is_removed =
             !prune->is_dry_run &&
             hc_payload_remove_unused(prune->cache, item->name, &unused) == 1;
         if (prune->is_dry_run || file.is_removed)
-            prune->result->file_bytes += room;
+            prune->result->file_bytes += item->room_bytes;
         if (result_add_file(prune->result, &file, item->cache_path, err) < 0)
             return -1;
     }

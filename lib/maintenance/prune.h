@@ -18,7 +18,7 @@ struct hc_prune {
     struct hc_removal *removal;           /* Required: its result is that of revisions */
     struct hc_prune_result *result;       /* Required. */
     struct hc_cancellation *cancellation; /* Optional. */
-    int64_t unused_for_ms;                /* of revisions */
+    int64_t unused_for_ms;                /* of revisions; and, to an hour, of pointers */
     int64_t now_ms;                       /* hc_volume_now_ms() */
     bool is_dry_run;
 };

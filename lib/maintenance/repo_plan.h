@@ -53,6 +53,7 @@ struct hc_planned_blob {
     char *etag;
     size_t part; /* the one that frees it */
     uint64_t bytes;
+    bool stays; /* after all; its room is not the part's any more */
 };
 
 struct hc_repo_plan {

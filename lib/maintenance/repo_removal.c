@@ -16,6 +16,7 @@
 #include <cache/proof.h>
 #include <cache/tree_cache.h>
 #include <cache/walk.h>
+#include <claim/claim_record.h>
 #include <claim/fetching.h>
 #include <claim/lease_bar.h>
 
@@ -163,6 +164,19 @@ static int part_take(const struct repo_removal *removal,
     return commit_check_bar(removal, first, err) < 0 ? -1 : file_take(removal, part, err);
 }
 
+/* What holds it may be another host's: what this one has read before must not tell. */
+static void commit_refresh(const struct repo_removal *removal)
+{
+    static const char *const kinds[] = {"pins", "kept", "transfers"};
+    char path[PATH_MAX];
+
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (hc_format(path, sizeof path, ".hubcache/%s/%s", kinds[i],
+                      removal->repo->folder) > 0)
+            hc_directory_refresh(hc_cache_fd(removal->cache), path);
+    }
+}
+
 /* No caller gets a lease from now on; other holds may be newer than the plan. */
 static void commit_bar(const struct repo_removal *removal, struct hc_planned_part *part)
 {
@@ -174,6 +188,7 @@ static void commit_bar(const struct repo_removal *removal, struct hc_planned_par
                                                    part->commit, &err) < 0)
         barred = -1; /* refs that hold it may be in the trash of an interrupted removal */
     if (barred == 1) {
+        commit_refresh(removal);
         hc_repo_plan_find_hold(removal->scope, removal->plan->request, part);
         return;
     }
@@ -233,20 +248,29 @@ static void removal_take_parts(const struct repo_removal *removal)
 
 /* ---- blobs ------------------------------------------------------------------------- */
 
+/* May be called twice. */
+static void plan_keep_blob(struct hc_repo_plan *plan, struct hc_planned_blob *blob,
+                           const struct hc_hold *hold)
+{
+    struct hc_planned_part *part = &plan->parts[blob->part];
+
+    if (!blob->stays) {
+        part->freed_bytes -= blob->bytes;
+        part->files--;
+    }
+    blob->stays = true;
+    if (hold->by == HC_HELD_BY_FAILURE)
+        part->blob_hold = *hold;
+}
+
 static void removal_note_blob(void *ctx, const char *etag, const struct hc_hold *hold)
 {
     const struct repo_removal *removal = ctx;
     struct hc_planned_blob *blob =
         removal->plan ? hc_repo_plan_find_blob(removal->plan, etag) : NULL;
-    struct hc_planned_part *part = blob ? &removal->plan->parts[blob->part] : NULL;
 
-    if (!part || hold->by == HC_HELD_BY_NONE)
-        return;
-    part->freed_bytes -= blob->bytes;
-    part->files--;
-    blob->bytes = 0;
-    if (hold->by == HC_HELD_BY_FAILURE)
-        part->blob_hold = *hold;
+    if (blob && hold->by != HC_HELD_BY_NONE)
+        plan_keep_blob(removal->plan, blob, hold);
 }
 
 static int removal_take_blobs(struct repo_removal *removal, const struct hc_strings *also,
@@ -268,13 +292,10 @@ static int removal_take_blobs(struct repo_removal *removal, const struct hc_stri
 /* No blob was removed: the pointers could not be read. */
 static void plan_note_failure(struct hc_repo_plan *plan, const struct hc_error *failure)
 {
-    for (size_t i = 0; i < plan->blob_count; i++) {
-        struct hc_planned_part *part = &plan->parts[plan->blobs[i].part];
+    const struct hc_hold hold = hc_hold_of_failure(failure);
 
-        part->freed_bytes -= plan->blobs[i].bytes;
-        plan->blobs[i].bytes = 0;
-        part->blob_hold = hc_hold_of_failure(failure);
-    }
+    for (size_t i = 0; i < plan->blob_count; i++)
+        plan_keep_blob(plan, &plan->blobs[i], &hold);
 }
 
 /* ---- what is left of a revision ---------------------------------------------------- */
@@ -287,6 +308,8 @@ static void revision_clear(const struct repo_removal *removal, const char *commi
     struct hc_error unused;
 
     (void)hc_format(path, sizeof path, "snapshots/%s", commit);
+    if (removal->folder >= 0)
+        hc_directory_refresh(removal->folder, "snapshots");
     if (removal->folder < 0 || faccessat(removal->folder, path, F_OK, 0) == 0)
         return;
     hc_tree_drop(removal->cache, removal->repo, commit);
@@ -337,18 +360,42 @@ static bool entry_is_no_blob(const struct hc_directory_walk *walk)
     return !S_ISDIR(walk->type) && !hc_etag_is_valid(walk->name);
 }
 
+/* With the lock of its blob held, so that it is no transfer's that has begun since the
+ * look. Then it stays, and so does the folder. */
+static void folder_take_partial(const struct repo_removal *removal,
+                                const struct hc_directory_walk *walk, const char *etag)
+{
+    const struct hc_blob_id blob = {removal->repo->folder, etag};
+    struct hc_claim_record record;
+    struct hc_error unused;
+    HC_AUTO(hc_blob_lock) *lock = hc_blob_lock_new(removal->cache, &blob, &unused);
+
+    if (!lock || hc_blob_lock_try(lock, &unused) != 1 ||
+        (hc_claim_record_find(hc_cache_fd(removal->cache), &blob, &record) == 1 &&
+         !hc_claim_record_is_abandoned(&record, removal->scope->now_ms)))
+        return;
+    (void)hc_trash_take(removal->trash, walk->dir, walk->name, "other", walk->name,
+                        &unused);
+    hc_blob_lock_replace(lock);
+}
+
 /* Moves what is in a directory to the trash. */
 static void folder_take_entries(const struct repo_removal *removal, const char *name,
                                 const char *kind,
                                 bool (*accepts)(const struct hc_directory_walk *walk))
 {
     HC_AUTO_VALUE(hc_directory_walk) walk = hc_directory_walk(removal->folder, name, 0);
+    char etag[HC_ETAG_MAX + 1];
     struct hc_error unused;
 
     walk.accepts = accepts;
-    while (hc_directory_walk_next(&walk))
-        (void)hc_trash_take(removal->trash, walk.dir, walk.name, kind, walk.name,
-                            &unused);
+    while (hc_directory_walk_next(&walk)) {
+        if (hc_partial_parse(walk.name, etag))
+            folder_take_partial(removal, &walk, etag);
+        else
+            (void)hc_trash_take(removal->trash, walk.dir, walk.name, kind, walk.name,
+                                &unused);
+    }
 }
 
 /* The etag of a lock file's blob. */
@@ -415,6 +462,7 @@ static bool folder_move(const struct repo_removal *removal)
 
     if (hc_trash_take(removal->trash, root, folder, "other", folder, &unused) != 1)
         return false;
+    hc_directory_refresh(removal->folder, ".");
     if (faccessat(removal->folder, "blobs", F_OK, 0) < 0 &&
         directory_is_empty(removal->folder, "snapshots"))
         return true;
@@ -537,6 +585,7 @@ int hc_repo_removal_finish(const struct hc_cache *cache, const struct hc_repo *r
     struct repo_removal removal = {
         .scope = &scope, .cache = cache, .repo = repo, .trash = trash, .folder = folder};
 
+    hc_trash_keep_alive(trash, cache);
     if (removal_take_blobs(&removal, NULL, err) < 0)
         return -1;
     removal_clear_revisions(&removal);

@@ -115,6 +115,7 @@ static int snapshot_is_in_place(const struct taken_refs *self, struct hc_error *
 
     if (hc_cache_snapshot_path(path, self->repo, self->commit, NULL, err) < 0)
         return -1;
+    hc_directory_refresh(hc_cache_fd(self->cache), path);
     if (fstatat(hc_cache_fd(self->cache), path, &status, AT_SYMLINK_NOFOLLOW) == 0)
         return 1;
     return hc_file_is_absent(errno) ? 0 : hc_fail_errno(err, errno, "look at '%s'", path);

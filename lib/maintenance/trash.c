@@ -8,11 +8,13 @@
 
 #include <base/error.h>
 #include <base/file.h>
+#include <base/heartbeat.h>
 #include <base/text.h>
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -20,9 +22,11 @@
 enum { NAME_SIZE = 16, TRASH_DEPTH_MAX = 256 };
 
 struct hc_trash {
-    int root;   /* borrowed from the cache */
-    int fd;     /* of its directory */
-    int folder; /* of the directory that holds it */
+    struct hc_heartbeat heartbeat;
+    struct hc_heartbeats *heartbeats; /* borrowed; NULL: it does not beat */
+    int root;                         /* borrowed from the cache */
+    int fd;                           /* of its directory */
+    int folder;                       /* of the directory that holds it */
     char folder_path[PATH_MAX];
     char name[NAME_MAX + 1];
 };
@@ -73,19 +77,41 @@ static int trash_make_folder(const struct hc_cache *cache, const struct hc_repo 
 struct hc_trash *hc_trash_new(const struct hc_cache *cache, const struct hc_repo *repo,
                               struct hc_error *err)
 {
+    struct hc_trash *trash;
     char name[NAME_SIZE];
 
     /* ".<8 hex>": the digits alone are the name. */
     if (hc_file_private_name(name, sizeof name, "", "", err) < 0 ||
         trash_make_folder(cache, repo, name + 1, err) < 0)
         return NULL;
-    return hc_trash_open(cache, repo, name + 1, err);
+    trash = hc_trash_open(cache, repo, name + 1, err);
+    if (trash)
+        hc_trash_keep_alive(trash, cache);
+    return trash;
+}
+
+static void trash_on_heartbeat(struct hc_heartbeat *heartbeat)
+{
+    const struct hc_trash *trash =
+        (const struct hc_trash *)((const char *)heartbeat -
+                                  offsetof(struct hc_trash, heartbeat));
+
+    (void)futimens(trash->fd, NULL);
+}
+
+void hc_trash_keep_alive(struct hc_trash *trash, const struct hc_cache *cache)
+{
+    trash->heartbeat.beat = trash_on_heartbeat;
+    trash->heartbeats = hc_cache_heartbeats(cache);
+    hc_heartbeats_start(trash->heartbeats, &trash->heartbeat);
 }
 
 void hc_trash_close(struct hc_trash *trash)
 {
     if (!trash)
         return;
+    if (trash->heartbeats)
+        hc_heartbeats_stop(trash->heartbeats, &trash->heartbeat);
     hc_auto_close(&trash->fd);
     hc_auto_close(&trash->folder);
     free(trash);
@@ -144,11 +170,6 @@ int hc_trash_give_back(struct hc_trash *trash, const char *kind, const char *as,
     return failure == EEXIST ? 0 : hc_fail_errno(err, failure, "move '%s' back", name);
 }
 
-void hc_trash_touch(const struct hc_trash *trash)
-{
-    (void)futimens(trash->fd, NULL);
-}
-
 struct hc_directory_walk hc_trash_walk(const struct hc_trash *trash, const char *kind)
 {
     return hc_directory_walk(trash->fd, kind, HC_DEPTH_MAX);
@@ -199,8 +220,10 @@ static void directory_remove_below(/* NOLINT(misc-no-recursion): as above */
 }
 /* NOLINTEND(misc-no-recursion) */
 
+/* Refs first: those of a commit without a snapshot here belong back (taken_refs.h). */
 void hc_trash_empty(struct hc_trash *trash)
 {
+    entry_remove(trash->fd, "refs", 0);
     directory_remove_below(trash->folder, trash->name, 0);
     (void)unlinkat(trash->folder, trash->name, AT_REMOVEDIR);
     (void)unlinkat(trash->root, trash->folder_path, AT_REMOVEDIR); /* if it is empty */

@@ -2,7 +2,8 @@
 /*
  * .hubcache/trash/<repo folder>/<8 hex>/: what one removal has taken out of a repo, by
  * rename, until it is removed for good. A reader sees a snapshot whole or not at all, and
- * one that has a file open keeps it. A removal that dies leaves its trash, and this says
+ * one that has a file open keeps it. As long as the process of the removal lives, the
+ * directory gets a heartbeat. A removal that dies leaves its trash, and this says
  * what is to be done still (removal.h): snapshots whose blobs may be unused now, and
  * blobs that go unless a new pointer leads to them.
  *
@@ -29,13 +30,16 @@ enum {
 
 struct hc_trash;
 
-/* Makes a trash of its own. */
+/* Makes a trash of its own, and keeps it alive. */
 struct hc_trash *hc_trash_new(const struct hc_cache *cache, const struct hc_repo *repo,
                               struct hc_error *err);
 
 /* Opens that of another removal by its name; NULL when it is gone or no directory. */
 struct hc_trash *hc_trash_open(const struct hc_cache *cache, const struct hc_repo *repo,
                                const char *name, struct hc_error *err);
+
+/* It does not expire from now on until it is closed. */
+void hc_trash_keep_alive(struct hc_trash *trash, const struct hc_cache *cache);
 
 /* What is in the trash stays. NULL is fine. */
 void hc_trash_close(struct hc_trash *trash);
@@ -49,9 +53,6 @@ int hc_trash_take(struct hc_trash *trash, int dir, const char *name, const char 
 /* Moves it back, unless that name has been taken since: 1; 0: it was taken; -1. */
 int hc_trash_give_back(struct hc_trash *trash, const char *kind, const char *as, int dir,
                        const char *name, struct hc_error *err);
-
-/* Shows that its removal lives, which takes long. */
-void hc_trash_touch(const struct hc_trash *trash);
 
 /* All that is below "snapshots", "blobs", … */
 struct hc_directory_walk hc_trash_walk(const struct hc_trash *trash, const char *kind);

@@ -4,12 +4,17 @@
  *
  *   1. which blobs do the pointers in the trash lead to, and not those of the repo?
  *   2. move each to the trash, with its lock held
- *   3. which blobs do the repo's pointers lead to now? move those back
+ *   3. LINK_MS later: which blobs do the repo's pointers lead to now? move those back
  *   4. remove payloads of the shared store without a symlink
  *
  * Many blobs take long: as soon as what is known of the repo's pointers is older than
  * USED_AGE_MS, step 3 is done in between, so that a pointer which a process has just made
  * dangles for a moment at most, and mostly never. It may take a fifth of the time.
+ *
+ * The reference client looks whether a blob is there, waits for its lock, and makes the
+ * pointer, without another look: its pointer comes a few calls after its look. If it has
+ * looked before step 2, its pointer is there LINK_MS later, unless it was stopped in
+ * between; then the pointer dangles until hubcache resolves the file again, or a prune.
  *
  * A process that finds the trash of an interrupted removal does the same again.
  */
@@ -28,12 +33,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { USED_AGE_MS = 100, USED_SHARE = 4 };
+enum { USED_AGE_MS = 100, USED_SHARE = 4, LINK_MS = 20 };
 
 /* Blobs that pointers of the repo lead to. */
 struct used_blobs {
     struct hc_pointed_blobs blobs;
     int64_t until_ms; /* of the monotonic clock: from then on they are too old */
+    bool has_moved;   /* a blob to the trash */
 };
 
 static int repo_open_directory(const struct hc_unused_blobs *blobs, const char *name)
@@ -95,11 +101,11 @@ static bool blob_is_claimed(const struct hc_unused_blobs *blobs,
            !hc_claim_record_is_abandoned(&record, blobs->now_ms);
 }
 
-static struct hc_hold hold_by_transfer(void)
+static struct hc_hold hold_by_use(void)
 {
     return (struct hc_hold){
         .by = HC_HELD_BY_TRANSFER,
-        .detail = "a blob of it is locked: a client fetches it, or links to it"};
+        .detail = "a blob of it is in use: a client fetches it, or links to it"};
 }
 
 /* With the lock held. The lock's file is removed with the blob. `dir` is that of the
@@ -128,7 +134,7 @@ static struct hc_hold blob_take(const struct hc_unused_blobs *blobs, int dir,
     if (locked < 0)
         return hc_hold_of_failure(&err);
     if (locked == 0 || blob_is_claimed(blobs, &blob))
-        return hold_by_transfer();
+        return hold_by_use();
     return blob_take_locked(blobs, dir, etag, lock);
 }
 
@@ -168,7 +174,7 @@ static int used_read(const struct hc_unused_blobs *blobs, struct used_blobs *use
                      struct hc_error *err)
 {
     int64_t began_ms = hc_monotonic_ms(), took_ms;
-    const struct hc_hold hold = hold_by_transfer();
+    const struct hc_hold hold = hold_by_use();
 
     hc_pointed_blobs_clear(&used->blobs);
     if (pointed_read_repo(blobs, &used->blobs, err) < 0)
@@ -192,14 +198,11 @@ static void blobs_take_unused(const struct hc_unused_blobs *blobs, int dir,
 
         if (i > 0 && strcmp(etag, led->items[i - 1].etag) == 0)
             continue;
-        if (hc_monotonic_ms() >= used->until_ms) {
-            hc_trash_touch(blobs->trash);
-            if (used_read(blobs, used, &unused) < 0)
-                return;
-        }
-        if (hc_pointed_blobs_have(&used->blobs, etag))
-            continue;
-        hold = blob_take(blobs, dir, etag);
+        if (hc_monotonic_ms() >= used->until_ms && used_read(blobs, used, &unused) < 0)
+            return;
+        hold = hc_pointed_blobs_have(&used->blobs, etag) ? hold_by_use()
+                                                         : blob_take(blobs, dir, etag);
+        used->has_moved = used->has_moved || hold.by == HC_HELD_BY_NONE;
         if (hold.by != HC_HELD_BY_NONE)
             blob_note(blobs, etag, &hold);
     }
@@ -238,6 +241,8 @@ int hc_unused_blobs_take(const struct hc_unused_blobs *blobs, struct hc_error *e
     }
     if (dir >= 0) /* without it there is none */
         blobs_take_unused(blobs, dir, &led, &used);
+    if (used.has_moved)
+        (void)hc_cancellation_sleep(NULL, LINK_MS, &failure);
     if (used_read(blobs, &used, &failure) < 0) {
         const struct hc_hold hold = hc_hold_of_failure(&failure);
 

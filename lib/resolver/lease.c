@@ -9,6 +9,8 @@
 #include "lease_quota.h"
 #include "resolution.h"
 
+#include <base/directory.h>
+#include <cache/walk.h>
 #include <claim/claim_record.h>
 #include <claim/lease.h>
 #include <hubcache/lease.h>
@@ -135,6 +137,28 @@ static void lease_give_back(struct hc_resolver *resolver, const struct hc_lease 
     hc_lease_quota_remove(resolver->lease_quota, identity);
 }
 
+/* A removal may have been another host's: what this one has read of the directories
+ * before must not answer the look. A walk opens each of them. */
+static void answered_refresh(const struct answered *answered,
+                             const struct hc_cache *cache)
+{
+    char path[PATH_MAX];
+    struct hc_error unused;
+
+    (void)hc_format(path, sizeof path, "%s/blobs", answered->repo.folder);
+    hc_directory_refresh(hc_cache_fd(cache), path);
+    if (hc_cache_snapshot_path(path, &answered->repo, answered->commit, NULL, &unused) <
+        0)
+        return;
+    hc_directory_refresh(hc_cache_fd(cache), path);
+
+    HC_AUTO_VALUE(hc_directory_walk)
+    walk = hc_walk_files(cache, &answered->repo, answered->commit);
+
+    while (hc_directory_walk_next(&walk))
+        continue;
+}
+
 static int answer_lease(struct hc_resolver *resolver, const struct answered *answered,
                         const struct hc_lease_terms *terms, struct hc_lease *lease,
                         struct hc_error *err)
@@ -144,6 +168,7 @@ static int answer_lease(struct hc_resolver *resolver, const struct answered *ans
 
     if (lease_take(resolver, answered, terms, lease, err) < 0)
         return -1;
+    answered_refresh(answered, resolver->cache);
     found = answered->look(resolver, answered->request, answered->commit, &failure);
     if (found == 1) {
         (void)atomic_fetch_add(&resolver->leases.taken, 1);

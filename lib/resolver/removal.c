@@ -50,6 +50,7 @@ static bool path_is_directory(const struct hc_cache *cache, const char *path)
 {
     struct stat status;
 
+    hc_directory_refresh(hc_cache_fd(cache), path);
     return fstatat(hc_cache_fd(cache), path, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
            S_ISDIR(status.st_mode);
 }
@@ -297,6 +298,7 @@ int hc_resolver_pin(struct hc_resolver *resolver, const struct hc_pin_request *r
     const struct hc_identity *identity = request->options.identity;
     const char *reason = request->reason ? request->reason : "";
     struct hc_pin pin = {0};
+    struct hc_error unused;
     struct hc_repo repo;
 
     if (strlen(reason) > HC_PIN_REASON_MAX || !hc_text_is_utf8(reason))
@@ -313,7 +315,10 @@ int hc_resolver_pin(struct hc_resolver *resolver, const struct hc_pin_request *r
     if (hc_pin_set(resolver->cache, &repo, commit, &pin, err) < 0)
         return -1;
     /* A removal looks for pins after it has barred the revision: it may be gone. */
-    return revision_find_snapshot(resolver->cache, &repo, commit, commit, err);
+    if (revision_find_snapshot(resolver->cache, &repo, commit, commit, err) == 0)
+        return 0;
+    (void)hc_pin_clear(resolver->cache, &repo, commit, &unused);
+    return -1;
 }
 
 int hc_resolver_unpin(struct hc_resolver *resolver, const struct hc_pin_request *request,

@@ -10,6 +10,7 @@
 #include <maintenance/eviction.h>
 #include <maintenance/prune.h>
 #include <maintenance/quarantine_limit.h>
+#include <maintenance/trash.h>
 #include <maintenance/verification.h>
 
 #include <base/text.h>
@@ -497,7 +498,7 @@ static void check_revision(struct model *model, const struct step *step, bool is
                          revision->etags[i] >= 0 && !revision->is_missing[i]);
 }
 
-/* A ref goes with its revision; a process that died may have removed it alone. */
+/* A ref goes with its revision, and stays with it. */
 static void check_refs(struct model *model, const struct step *step, bool is_killed,
                        const bool might_go[COMMITS], int repo)
 {
@@ -509,8 +510,8 @@ static void check_refs(struct model *model, const struct step *step, bool is_kil
 
         if (is_moved && (!is_killed || found == step->commit))
             commit = step->commit;
-        else if (commit >= 0 && might_go[commit] && found < 0 &&
-                 (is_killed || !model->revisions[repo][commit].is_there))
+        else if (commit >= 0 && might_go[commit] &&
+                 !model->revisions[repo][commit].is_there)
             commit = -1;
         assert_int_equal(found, commit);
         model->refs[repo][ref] = commit;
@@ -611,13 +612,20 @@ static void check_room(struct model *model, const struct step *step, bool is_kil
         model->has_leftovers[step->repo] = false;
 }
 
+/* As the next process does when it starts. */
+static void sweep(const struct model *model, int64_t now_ms)
+{
+    (void)hc_removal_sweep(model->f->cache, now_ms, HC_TRASH_EXPIRY_MS);
+    (void)hc_quarantine_sweep(model->f->cache, now_ms);
+}
+
 void model_step(struct model *model, const struct step *step)
 {
     uint64_t before = cache_room(model);
     bool is_killed = step_run(model, step);
 
-    if (step->kind == STEP_VERIFY && is_killed)
-        (void)hc_quarantine_sweep(model->f->cache, hc_epoch_ms());
+    if (is_killed)
+        sweep(model, hc_volume_now_ms(model->f->cache));
     for (int repo = 0; repo < REPOS; repo++) {
         bool might_go[COMMITS];
 

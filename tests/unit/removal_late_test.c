@@ -125,6 +125,26 @@ static void files_stay_when_the_bar_is_lost(void **state)
     hc_removal_result_clear(&result);
 }
 
+/* A blob of both stays with the one that is held by then. */
+static void what_is_shared_with_a_revision_that_is_held_late_is_not_freed(void **state)
+{
+    struct fixture *f = *state;
+    struct late late = {.f = f, .nth = 2, .run = take_lease};
+    const struct hc_hold_rules rules = {.is_kept = late_is_kept, .ctx = &late};
+    struct hc_removal_result result;
+
+    put_revision(f);
+    put_file(f, &f->repo, OTHER_COMMIT, "a", BLOB_A);
+    result = remove_selected(f, &rules, NULL);
+    assert_int_equal(result.kept_count, 1);
+    assert_int_equal(result.removed_count, 1);
+    assert_string_equal(result.removed[0].commit_hash, OTHER_COMMIT);
+    assert_int_equal(result.freed_bytes, 0);
+    assert_int_equal(result.removed_files, 0);
+    assert_revision_is_whole(f);
+    hc_removal_result_clear(&result);
+}
+
 /* ---- another client ---------------------------------------------------------------- */
 
 static void make_another_snapshot(const struct fixture *f)
@@ -245,6 +265,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_CACHE(a_revision_that_is_leased_after_the_plan_outlives_its_repo),
         WITH_CACHE(files_stay_when_the_bar_is_lost),
+        WITH_CACHE(what_is_shared_with_a_revision_that_is_held_late_is_not_freed),
         WITH_CACHE(a_snapshot_that_is_made_after_the_plan_outlives_its_repo),
         WITH_CACHE(a_file_used_within_the_retention_stays_when_another_goes),
         WITH_CACHE(a_prune_keeps_what_a_ref_may_name_that_cannot_be_read),

@@ -161,8 +161,9 @@ struct hc_prune_request {
     size_t repo_id_count;
     const enum hc_repo_type *repo_types; /* Optional: none: every type */
     size_t repo_type_count;
-    /* Optional: only revisions whose last use is so long ago; 0: HC_PRUNE_UNUSED_MS; less
-     * than 0: all of them. */
+    /* Optional: only revisions whose last use is so long ago, and pointers without a blob
+     * that are as old (an hour suffices); 0: HC_PRUNE_UNUSED_MS; less than 0: all of
+     * them. */
     int64_t unused_for_ms;
     bool dry_run;                    /* only say what would be removed */
     struct hc_fetch_options options; /* for policy: the caller's identity */
