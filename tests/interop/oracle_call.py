@@ -52,6 +52,20 @@ def inventory(cache_dir):
             "warnings": [str(warning) for warning in info.warnings]}
 
 
+def list_cache(cache_dir):
+    """What `hf cache ls` writes."""
+    import contextlib
+    import io
+
+    from huggingface_hub.cli.hf import app
+
+    with contextlib.redirect_stdout(io.StringIO()) as table, \
+         contextlib.redirect_stderr(io.StringIO()) as messages:
+        status = app(["cache", "ls", "--revisions", "--show-warnings", "--cache-dir", cache_dir],
+                     standalone_mode=False)
+    return {"status": status or 0, "table": table.getvalue(), "messages": messages.getvalue()}
+
+
 def verify(repo_id, cache_dir, revision):
     from huggingface_hub import HfApi
 

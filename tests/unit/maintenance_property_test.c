@@ -12,15 +12,16 @@
  *   - after sweeps and a prune nothing is left over.
  *
  * Beside the cache runs a model (maintenance_model.h). The first argument is the number
- * of runs, each with a seed of its own; the second (Optional) a directory that gets the
- * cache of each run at its end. HC_TEST_SEED repeats the first run.
+ * of runs, each with a seed of its own; the second (Optional) a directory that gets a
+ * copy of the cache after each step. HC_TEST_SEED repeats the first run.
  */
 #include "maintenance_model.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 enum { RUNS = 24, STEPS = 20 };
 
@@ -33,22 +34,32 @@ static bool run_is_over;
 static enum step_kind random_kind(struct random_source *random)
 {
     static const enum step_kind kinds[] = {
-        STEP_FETCH,  STEP_FETCH,       STEP_FETCH,  STEP_FETCH,  STEP_PIN,
-        STEP_LEASE,  STEP_LEASE,       STEP_RENEW,  STEP_EXPIRE, STEP_RELEASE,
-        STEP_DELETE, STEP_DELETE_REPO, STEP_PRUNE,  STEP_EVICT,  STEP_EVICT,
-        STEP_REF,    STEP_REF,         STEP_DAMAGE, STEP_VERIFY,
+        STEP_FETCH,    STEP_FETCH,       STEP_FETCH,        STEP_FETCH,      STEP_PIN,
+        STEP_LEASE,    STEP_LEASE,       STEP_RENEW,        STEP_EXPIRE,     STEP_RELEASE,
+        STEP_DELETE,   STEP_DELETE_REPO, STEP_PRUNE,        STEP_EVICT,      STEP_EVICT,
+        STEP_REF,      STEP_REF,         STEP_DAMAGE,       STEP_VERIFY,     STEP_REPAIR,
+        STEP_DOWNLOAD, STEP_DOWNLOAD,    STEP_DELETE_FILES, STEP_PRUNE_BACK,
     };
 
     return kinds[random_between(random, 0, sizeof kinds / sizeof *kinds - 1)];
 }
 
-static void keep_cache(const struct fixture *f, unsigned run)
+/* As "<run>-<step>-<kind>", with the symlinks as they are. */
+static void keep_copy(const struct fixture *f, unsigned run, int number,
+                      enum step_kind kind)
 {
     char place[PATH_MAX];
+    int status;
+    pid_t child;
 
-    (void)snprintf(place, sizeof place, "%s/%u", kept_in, run);
-    assert_int_equal(rename(f->dir, place), 0);
-    assert_int_equal(mkdir(f->dir, 0700), 0); /* which the fixture removes */
+    (void)snprintf(place, sizeof place, "%s/%u-%d-%d", kept_in, run, number, (int)kind);
+    child = fork();
+    if (child == 0) {
+        (void)execlp("cp", "cp", "-a", f->dir, place, NULL);
+        _exit(1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
 }
 
 static void run_steps(struct random_source *random, unsigned run)
@@ -67,10 +78,12 @@ static void run_steps(struct random_source *random, unsigned run)
         if (random_between(random, 0, 1) == 1)
             step.dies_at = (unsigned)random_between(random, 1, step_calls(step.kind));
         model_step(&model, &step);
+        if (kept_in)
+            keep_copy(model.f, run, i, step.kind);
     }
     model_end(&model);
     if (kept_in)
-        keep_cache(model.f, run);
+        keep_copy(model.f, run, STEPS, STEP_KINDS);
     assert_int_equal(remove_cache(&state), 0);
 }
 
