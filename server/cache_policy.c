@@ -8,6 +8,7 @@
  */
 #include "cache_policy.h"
 
+#include "cache_codec.h"
 #include "service_cache.h"
 
 #include <base/error.h>
@@ -152,9 +153,7 @@ int hc_cache_test_policy(void *ctx, struct hc_blocking_call *call,
     const struct hc_cache_service *service = ctx;
     const test_request *request = (const void *)message;
     struct hc_policy *policy = hc_resolver_policy(service->resolver);
-    const struct hc_target target = {.id = request->repo_id,
-                                     .type = (enum hc_repo_type)request->repo_type,
-                                     .revision = request->revision};
+    struct hc_target target = {.id = request->repo_id, .revision = request->revision};
     struct hc_fetch_options options = hc_blocking_call_options(call);
     const struct hc_policy_request asked = {.target = &target, .options = &options};
     const char *path = *request->filename ? request->filename : NULL;
@@ -166,6 +165,8 @@ int hc_cache_test_policy(void *ctx, struct hc_blocking_call *call,
     struct hc_error ignored;
     bool is_admin;
 
+    if (hc_decode_repo_type(request->repo_type, &target.type, err) < 0)
+        return -1;
     hc_request_set_target(hc_blocking_call_request(call), &target, path);
     if (repo_init(&repo, policy, &target, err) < 0)
         return -1;

@@ -20,6 +20,7 @@
 #include "cache_prefetch.h"
 
 #include "audit.h"
+#include "cache_codec.h"
 #include "caller.h"
 #include "codec.h"
 #include "log.h"
@@ -449,16 +450,16 @@ static int prefetch_submit(struct prefetch *prefetch, struct hc_error *err)
     return 0;
 }
 
-/* For the log: the first snapshot. */
+/* For the log: the first snapshot, whose type is not checked yet. */
 static void request_describe(struct hc_request *request,
                              const Hubcache__V1__PrefetchRequest *message)
 {
     const Hubcache__V1__ResolveSnapshotRequest *first = message->snapshots[0];
-    const struct hc_target target = {.id = first->repo_id,
-                                     .type = (enum hc_repo_type)first->repo_type,
-                                     .revision =
-                                         *first->revision ? first->revision : NULL};
+    struct hc_target target = {.id = first->repo_id,
+                               .revision = *first->revision ? first->revision : NULL};
+    struct hc_error unused;
 
+    (void)hc_decode_repo_type(first->repo_type, &target.type, &unused);
     hc_request_set_target(request, &target, NULL);
 }
 

@@ -80,7 +80,7 @@ static const char *response_rule(const test_response *response)
 {
     if (response->rule[0])
         return response->rule;
-    return response->n_verdicts > 0 ? "(the default)" : "(no rule)";
+    return response->n_verdicts > 0 || !response->allowed ? "(the default)" : "(no rule)";
 }
 
 static int policy_print_table(const test_response *response, struct hc_error *err)
@@ -168,7 +168,9 @@ static int policy_run(struct hc_client *client, void *input, struct hc_error *er
         return -1;
     result = options->base.common->json ? policy_print_json(response, err)
                                         : policy_print_table(response, err);
-    if (result == 0 && !response->allowed)
+    if (result == 0 && !response->allowed && options->base.common->json)
+        options->base.exit_status = HC_EXIT_DENIED; /* the one object has it all */
+    else if (result == 0 && !response->allowed)
         result =
             hc_fail(err, HC_POLICY_DENIED, "denied by %s%s%s", response_rule(response),
                     response->message[0] ? ": " : "", response->message);

@@ -144,6 +144,16 @@ def test_a_wrong_endpoint_is_refused_with_its_position(cache, policy):
     assert f"{policy.path}:5:13: " in done.stdout + done.stderr
 
 
+def test_a_type_that_does_not_exist_is_refused(hub, serve, cache, policy):
+    server = serve(cache, hub.endpoint, arguments=["--policy", str(policy.path)])
+    for repo_type in (5, -1, 2**31 - 1):
+        with fails_with("INVALID_OPTIONS"):
+            server.manage("TestPolicy", repo_id=MODEL, repo_type=repo_type)
+        request = server.pb.ResolveSnapshotRequest(repo_id=MODEL, repo_type=repo_type)
+        *_, last = server.manage("Prefetch", snapshots=[request])
+        assert last.error.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
+
+
 def test_a_token_file_that_is_missing_is_told(cache, policy, tmp_path):
     policy.swap("version: 1\nrules:\n- name: acme\n  action: allow\n"
                 f"  token_file: {tmp_path}/none\n")
@@ -218,7 +228,7 @@ def test_the_command_says_why_a_request_is_denied(hub, serve, cache, tmp_path):
 
     assert mine.returncode == 0 and "decision: allowed" in mine.stdout
     assert "callers: none matches 'anonymous'" in mine.stdout
-    answer = json.loads(theirs.stdout.splitlines()[0])
+    answer = json.loads(theirs.stdout)
     assert theirs.returncode == 4 and not answer["allowed"] and answer["rule"] == "team"
     assert answer["conditions"] == ["require_commit: true", "max_staleness: 1h",
                                     "retention: 90s"]
