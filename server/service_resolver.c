@@ -312,8 +312,8 @@ static const char *call_pod(struct hc_rpc_call *call, char text[HC_LEASE_POD_SIZ
 
 /* The answer that memory has, for hc_leased_call_begin(): 1, 0, -1. */
 static int call_recall_leased(struct hc_resolver_service *service,
-                              struct hc_resolve *resolve, struct hc_answer **answer,
-                              struct hc_error *err)
+                              struct hc_rpc_call *call, struct hc_resolve *resolve,
+                              struct hc_answer **answer, struct hc_error *err)
 {
     int found = hc_resolve_at_memory(resolve, err);
     const ProtobufCMessage *response = found > 0 ? hc_resolve_encode(resolve, err) : NULL;
@@ -324,6 +324,7 @@ static int call_recall_leased(struct hc_resolver_service *service,
     if (!*answer)
         return hc_fail_memory(err);
     (*answer)->facts = resolve->facts;
+    service_note_files(service, resolve, hc_rpc_call_request(call)->identity);
     hc_metrics_add_hit(service->metrics);
     return 1;
 }
@@ -344,7 +345,7 @@ static void call_resolve_leased(struct hc_resolver_service *service,
     leased.terms.pod = call_pod(call, pod);
     result = hc_resolver_check_lease(service->resolver, &leased.terms, &err);
     if (result == 0)
-        result = call_recall_leased(service, resolve, &answer, &err);
+        result = call_recall_leased(service, call, resolve, &answer, &err);
     key.repo = hc_request_repo_hash(resolve->target);
     if (result >= 0 && !key_complete(&key, call, message))
         result = hc_fail_memory(&err);
@@ -357,10 +358,10 @@ static void call_resolve_leased(struct hc_resolver_service *service,
     hc_leased_call_begin(service->leased, call, &leased);
 }
 
-/* A call of one of the methods that resolve. `how`: see CALL_WATCHES. */
-static void call_resolve(struct hc_resolver_service *service, struct hc_rpc_call *call,
-                         const struct hc_resolve_kind *kind,
-                         const ProtobufCMessage *message, unsigned how)
+/* False: the files of the answer are to be listed first. */
+static bool call_try(struct hc_resolver_service *service, struct hc_rpc_call *call,
+                     const struct hc_resolve_kind *kind, const ProtobufCMessage *message,
+                     unsigned how)
 {
     HC_AUTO_VALUE(hc_resolve)
     resolve = hc_resolve_new(kind, service->resolver, hc_rpc_call_request(call)->arena);
@@ -374,8 +375,10 @@ static void call_resolve(struct hc_resolver_service *service, struct hc_rpc_call
     if (found == 0)
         found = hc_resolve_take_lease(&resolve, message, &leased.terms.duration_ms, &err);
     if (found == 1) {
+        if (service_notes_files(service))
+            hc_resolve_list_files(&resolve);
         call_resolve_leased(service, call, &resolve, message, &leased);
-        return;
+        return true;
     }
     if (found == 0)
         found = hc_resolve_at_memory(&resolve, &err);
@@ -384,13 +387,22 @@ static void call_resolve(struct hc_resolver_service *service, struct hc_rpc_call
     if (found < 0) {
         call_fail(call, &resolve, &err);
     } else if (found > 0) {
-        if (!call_reply(service, call, &resolve, how))
-            call_resolve(service, call, kind, message, how | CALL_LISTS_FILES);
+        return call_reply(service, call, &resolve, how);
     } else {
         key.repo = hc_request_repo_hash(resolve.target);
         key.policy = hc_resolver_policy_generation(service->resolver);
         call_coalesce(service, call, &key, message, how & CALL_WATCHES);
     }
+    return true;
+}
+
+/* A call of one of the methods that resolve. `how`: see CALL_WATCHES. */
+static void call_resolve(struct hc_resolver_service *service, struct hc_rpc_call *call,
+                         const struct hc_resolve_kind *kind,
+                         const ProtobufCMessage *message, unsigned how)
+{
+    if (!call_try(service, call, kind, message, how))
+        (void)call_try(service, call, kind, message, how | CALL_LISTS_FILES);
 }
 
 /* ---- worker threads ---------------------------------------------------------------- */

@@ -93,7 +93,7 @@ int hc_page_add(struct hc_page *page, const char *name, struct hc_error *err)
     page->names[page->count++] = copy;
     page->bytes += strlen(copy) + 1;
     if (page->count == 2 * page->size ||
-        (page->bytes > 2 * HC_PAGE_BYTES && page->count > page->asked))
+        (page->bytes > (size_t)2 * HC_PAGE_BYTES && page->count > page->asked))
         page_cut(page);
     return 0;
 }

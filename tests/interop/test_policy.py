@@ -340,6 +340,8 @@ def test_each_file_leaves_its_provenance(hub, serve, cache, policy, tokens, tmp_
         server.ResolveSnapshot(repo_id=MODEL, metadata=as_caller(caller))
     server.ResolveFiles(repo_id=MODEL, filenames=["config.json", "README.md"],
                         metadata=as_caller("bob"))
+    server.ResolveSnapshot(repo_id=MODEL, options={"lease": {"seconds": 60}},
+                           metadata=as_caller("bob"))
     assert denies(server, "nested/weights.bin", metadata=as_caller("bob"))
     server.file(MODEL, "empty.txt")
 
@@ -351,7 +353,7 @@ def test_each_file_leaves_its_provenance(hub, serve, cache, policy, tokens, tmp_
     allowed = sorted(name for name in FILES if not name.endswith(".bin"))
     assert {line["file"] for line in given if line["caller"] == "alice"} == set(allowed)
     assert sorted(line["file"] for line in given if line["caller"] == "bob") == sorted(
-        [*allowed, "config.json", "README.md"])
+        [*allowed, "config.json", "README.md", *allowed])
     assert all(line["etag"] and line["rule"] == "default" for line in given)
     denied, single = [line for line in audit_lines(audit)
                       if line.get("rpc", "").endswith("/ResolveFile")]
