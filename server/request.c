@@ -61,7 +61,7 @@ int hc_request_read_token(struct hc_request *request, const struct hc_rpc_call *
     char *copy;
     size_t size = 0;
 
-    if (!hc_rpc_call_header(call, "x-hub-token", &value, &size))
+    if (*request->hub_token || !hc_rpc_call_header(call, "x-hub-token", &value, &size))
         return 0;
     hc_freed_memory_wipe();
     for (; size > 0 && is_white_space(value[size - 1]); size--)

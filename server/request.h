@@ -83,6 +83,7 @@ void hc_request_clear(struct hc_request *request);
  * Reads the header x-hub-token, without the white space around it, which belongs to the
  * file or variable that the caller took it from. INVALID_OPTIONS (field "x-hub-token")
  * when the rest is longer than 4096 bytes, or contains a byte that cannot be in a token.
+ * A second call changes nothing.
  */
 int hc_request_read_token(struct hc_request *request, const struct hc_rpc_call *call,
                           struct hc_error *err);

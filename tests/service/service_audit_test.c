@@ -163,6 +163,29 @@ static void a_read_tells_how_many_bytes_were_read(void **state)
     assert_int_equal(count_in(log, "\"rpc\":\"hubcache.v1.Resolver/ReadFile\""), 1);
 }
 
+/* The answer from memory has no list of files, so that the request is decoded again. */
+static void the_files_of_a_snapshot_for_a_token_are_noted(void **state)
+{
+    enum { CALLS = 3, FILES = 2 };
+    struct world *world = *state;
+    const Hubcache__V1__ResolveSnapshotRequest snapshot = snapshot_request();
+    HC_AUTO_FREE char *policy = temp_dir_path(world->dir, "policy");
+    HC_AUTO_FREE char *audit = NULL;
+
+    temp_dir_write(world->dir, "policy", "version: 1\n");
+    serve(world, (const char *const[]){"--policy", policy, NULL});
+    for (int i = 0; i < CALLS; i++)
+        expect(world,
+               &(struct rpc_request){.path = METHOD("ResolveSnapshot"),
+                                     .message = &snapshot.base,
+                                     .token = "hf_token"},
+               HC_STATUS_OK);
+    world_stop_server(world);
+    assert_int_equal(world_await_end(world), 0);
+    audit = temp_dir_read(world->dir, "audit");
+    assert_int_equal(count_in(audit, "\"event\":\"provenance\""), CALLS * FILES);
+}
+
 static void a_disk_that_is_full_stops_no_call(void **state)
 {
     struct world *world = *state;
@@ -205,6 +228,7 @@ int main(void)
         TEST(every_call_has_a_line_and_counts),
         TEST(a_trace_goes_on_to_the_hub_and_no_further),
         TEST(a_read_tells_how_many_bytes_were_read),
+        TEST(the_files_of_a_snapshot_for_a_token_are_noted),
         TEST(a_disk_that_is_full_stops_no_call),
         TEST(unknown_methods_make_no_series),
     };
