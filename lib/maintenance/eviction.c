@@ -193,8 +193,8 @@ static int run_make_plan(struct eviction_run *run, struct hc_error *err)
     return hc_eviction_plan_make(&run->plan, &scope, err);
 }
 
-/* How long the list is good when it has too little: scans take a tenth of the time at
- * most. */
+/* How long the list is good for a download when it has too little: scans take a tenth of
+ * the time at most. */
 static int64_t candidates_pause_ms(const struct hc_candidates *list)
 {
     return 9 * list->took_ms > RESCAN_MIN_MS ? 9 * list->took_ms : RESCAN_MIN_MS;
@@ -255,7 +255,7 @@ static int run_plan(struct eviction_run *run, struct hc_error *err)
     if (run_make_plan(run, err) < 0)
         return -1;
     if ((run->plan.bytes >= run->missing && run->plan.file_count == 0) ||
-        run->first > 0 || age_ms < candidates_pause_ms(list))
+        run->first > 0 || (run->space && age_ms < candidates_pause_ms(list)))
         return 0;
     return run_look_again(run, err);
 }
